@@ -1,0 +1,1 @@
+"""What the six families share: randomness, loops, status, validation, statistics, sharding, discovery."""
