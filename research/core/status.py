@@ -51,7 +51,7 @@ def check(result: Any) -> None:
     """
     codes = np.asarray(result.status)
     bad = np.argwhere(codes >= Status.DIVERGED)
-    if not bad.size:
+    if not len(bad):  # a scalar status has an index of no entries, so `size` is always 0
         return
     index = tuple(int(i) for i in bad[0])
     where = f"batch element {index if len(index) > 1 else index[0]}" if index else "the run"

@@ -92,7 +92,9 @@ def probability_vector(name: str, x: Any, tolerance: float = 1e-6) -> None:
     if is_concrete(x):
         sums = np.asarray(x, np.float64).sum(axis=-1)
         bad = np.abs(sums - 1) > tolerance
-        require(not bad.any(), name, f"sum to 1 (within {tolerance:g})", f"sum {_offender(sums, bad) if bad.any() else ''}")
+        require(
+            not bad.any(), name, f"sum to 1 (within {tolerance:g})", f"sum {_offender(sums, bad) if bad.any() else ''}"
+        )
 
 
 def shape(name: str, x: Any, expected: Sequence[int | None]) -> None:
