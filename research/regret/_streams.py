@@ -1,0 +1,28 @@
+"""Rows of a problem's time-indexed arrays, selected by the step counter of a state."""
+
+import jax.numpy as jnp
+
+from research.core import validate
+
+__all__ = ["require_rows", "row", "rows"]
+
+
+def rows(stream, step, num_steps, *, fill):
+    """Rows `[step, step + num_steps)` of `stream [T, ...]`; rows past the end hold `fill`, never the last row again."""
+    return jnp.asarray(stream).at[step + jnp.arange(num_steps)].get(mode="fill", fill_value=fill)
+
+
+def row(stream, step, *, fill):
+    """Row `step` of `stream [T, ...]`, or `fill` past the end."""
+    return jnp.asarray(stream).at[step].get(mode="fill", fill_value=fill)
+
+
+def require_rows(available, num_steps, step=0):
+    """Raises ValueError when `num_steps` rounds from `step` would pass the `available` rounds of the problem.
+
+    A traced `step` is not checked: rounds past the end then have NaN loss, and the run's status says so.
+    """
+    if validate.is_concrete(step):
+        left = available - int(step)
+        allowed = f"be <= {left} (the problem has {available} rounds, {int(step)} are done)"
+        validate.require(num_steps <= left, "Params.num_steps", allowed, num_steps)
