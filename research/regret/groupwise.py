@@ -1,10 +1,10 @@
 """One learner with small regret on every group at once: a linear expert per group under a sleeping-experts aggregator.
 
 In a round the experts of the groups that the context belongs to are awake. They predict, the aggregator mixes them, the
-label is revealed, the aggregator reweighs, then each awake expert learns. The aggregator never feeds back into the experts:
-`run` computes all their predictions first (`ridge.run`, parallel over groups) and then folds the aggregator over
-them, `step` plays one round of everything; both give the same losses. `aggregate` lets several aggregators share one pass of
-the experts.
+label is revealed, the aggregator reweighs, then each awake expert learns. The aggregator never feeds back into the
+experts: `run` computes all their predictions first (`ridge.run`, parallel over groups) and then folds the aggregator
+over them, `step` plays one round of everything; both give the same losses. `aggregate` lets several aggregators share
+one pass of the experts.
 Source: `acharya:24`, Algorithm 1 (`meta="anh"`, `combine="expected"`, no clipping). Guarantee: `certificate`.
 
 Shape letters: `T` rounds, `G` groups, `d` features, `N` table rows.
@@ -22,9 +22,9 @@ from research.core.types import Array, Float, Int, Key
 from research.regret import aggregating, ridge, sleeping_experts
 
 __all__ = [
-    "COMBINATIONS", "METAS", "Info", "Meta", "Params", "Parts", "Problem", "Result", "State", "aggregate", "certificate",
-    "example", "expert_params", "init", "init_meta", "is_covered", "measured_regret", "meta_regret_bound", "order_axes",
-    "run", "step", "validate",
+    "COMBINATIONS", "METAS", "Info", "Meta", "Params", "Parts", "Problem", "Result", "State", "aggregate",
+    "certificate", "example", "expert_params", "init", "init_meta", "is_covered", "measured_regret",
+    "meta_regret_bound", "order_axes", "run", "step", "validate",
 ]  # fmt: skip
 
 METAS = ("anh", "aa", "ewa")
@@ -61,8 +61,9 @@ class Params(eqx.Module):
             checks.interval("Params.clip", self.clip)
         if self.meta != "anh":
             inside = self.clip is not None and self.clip[0] >= 0 and self.clip[1] <= 1
-            checks.require(inside, "Params.clip", f'lie inside [0, 1] with meta="{self.meta}"', self.clip)
-            checks.require(self.combine == "mean", "Params.combine", f'be "mean" with meta="{self.meta}"', repr(self.combine))
+            given = f'with meta="{self.meta}"'
+            checks.require(inside, "Params.clip", f"lie inside [0, 1] {given}", self.clip)
+            checks.require(self.combine == "mean", "Params.combine", f'be "mean" {given}', repr(self.combine))
 
 
 class Meta(NamedTuple):
@@ -204,8 +205,8 @@ def aggregate(
       meta: the aggregator before round `start` (`init_meta`).
 
     Returns:
-      the aggregator after the last round, and `Info` with leading axis `T`. A round in which nobody is awake is predicted
-      with the prior, its loss is reported, belongs to no group and changes nothing.
+      the aggregator after the last round, and `Info` with leading axis `T`. A round in which nobody is awake is
+      predicted with the prior; its loss is reported, belongs to no group and changes nothing.
     """
     num_rounds = predictions.shape[0]
     rows = ridge.rows_shown(problem, start, num_rounds)
@@ -273,7 +274,7 @@ _validate = validate  # `run` has a flag of the same name
 
 
 def is_covered(params: Params) -> bool:
-    """Whether the guarantees speak of these runs (given labels in [0, 1]): losses must lie in [0, 1], so clip to (0, 1).
+    """Whether the guarantees speak of these runs, given labels in [0, 1]: predictions are clipped to (0, 1).
 
     The paper's own runs do not clip; draw bounds beside them as outside the assumptions.
     """
@@ -281,7 +282,7 @@ def is_covered(params: Params) -> bool:
 
 
 def meta_regret_bound(problem: Problem, params: Params, meta: Meta) -> Float[Array, " G"]:
-    """Bound on learner's loss minus expert's loss over the rounds of each group, from the state: T1 or the constant of T4."""
+    """Bound on the learner's minus the expert's loss over each group's rounds, live from the aggregator's state."""
     prior = problem.prior.astype(meta.group_loss.dtype)
     if params.meta == "anh":
         return sleeping_experts.regret_bound(prior, meta.weights.cumulative)
@@ -296,7 +297,8 @@ def certificate(
         expert  M_g(lambda) - hindsight_g + ln det(I + X_g'X_g / lambda)
         meta    sqrt(3 C_g (ln(1/q_g) + ln B)) for AdaNormalHedge, a constant for the Aggregating Algorithm and EWA
 
-    With `hindsight` 0 the total bounds the cumulative loss of the group instead of its regret. Holds where `is_covered`.
+    With `hindsight` 0 the total bounds the group's cumulative loss instead of its regret. Holds where `is_covered`.
+
     Args:
       hindsight: `[G]` least squares loss of each group's rounds (`oracles.hindsight`), for the same rounds.
     Source: `acharya:24`, Theorem 1 (the order of the bound); constants from `ridge.ridge_loss_bound`,
@@ -309,7 +311,7 @@ def certificate(
 
 
 def measured_regret(state: State, hindsight: Float[Array, " G"] | float = 0.0) -> Parts:
-    """The measured counterpart of `certificate`, term by term. With combine="sample" its guarantee is in expectation."""
+    """What `certificate` bounds, measured, term by term; with combine="sample" the bound is on its expectation."""
     expert = state.meta.expert_loss - hindsight
     meta = state.meta.group_loss - state.meta.expert_loss
     return Parts(expert, meta, expert + meta)

@@ -26,8 +26,9 @@ from research.core import loops, prng, status, validate
 from research.core.types import Array, Float, Int, Key
 
 __all__ = [
-    "FORECASTERS", "FORMS", "Forecast", "Info", "Params", "Problem", "Result", "State", "absorb", "add_exactly", "awake_in", "example",
-    "forecast", "init", "labels_of", "logdet_bound", "ridge_loss_bound", "rows_shown", "run", "step", "vaw_loss_bound",
+    "FORECASTERS", "FORMS", "Forecast", "Info", "Params", "Problem", "Result", "State", "absorb", "add_exactly",
+    "awake_in", "example", "forecast", "init", "labels_of", "logdet_bound", "ridge_loss_bound", "rows_shown", "run",
+    "step", "vaw_loss_bound",
 ]  # fmt: skip
 
 FORECASTERS = ("ridge", "vaw")
@@ -245,7 +246,7 @@ def ridge_loss_bound(ridge_value: Float[Array, "..."], logdet: Float[Array, "...
       ridge_value: `min_u lambda |u|^2 + sum (u'x - y)^2`, equal to `State.ridge_value` (an identity, without clipping).
       logdet: `ln det(I + X'X / lambda)`, equal to `State.logdet`, nats.
 
-    Source: `vovk:01`; `azoury:01`, Theorem 4.6 for the identity. Unclipped ridge has no such bound.
+    Source: `vovk:01`, `azoury:01`; `cesa-bianchi:06`, section 11.7. Unclipped ridge has no such bound.
     """
     return ridge_value + logdet
 
@@ -255,7 +256,7 @@ def vaw_loss_bound(
 ) -> Float[Array, "..."]:
     """Bound on the cumulative squared loss of VAW, unclipped, for labels in [-label_bound, label_bound].
 
-    Source: `vovk:01`, Theorem 1; `azoury:01`, Theorem 5.6, here for the square without the factor 1/2.
+    Source: `vovk:01`, `azoury:01`; `cesa-bianchi:06`, section 11.8, here for the square without the factor 1/2.
     """
     return ridge_value + label_bound**2 * logdet
 
