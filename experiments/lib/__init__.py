@@ -1,0 +1,1 @@
+"""What experiments share: flags, configs, meshes, run directories, checkpoints, the loop over chunks."""

@@ -1,0 +1,213 @@
+"""The command line of every experiment, and the only place that defines flags.
+
+    if __name__ == "__main__":
+        app.run(main, default_config="configs/regret/medical.py")
+
+`main(config, run, mesh)` gets the resolved config, the run directory (`experiments.lib.recorder.Recorder`) and a mesh.
+Flags say where and how to run; what can change a number is in the config and is set by `--config.field=value`.
+jax is imported after everything typed has been checked. Exit codes: `experiments.lib.errors`.
+"""
+
+import contextlib
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from absl import flags
+
+from experiments.lib import backend
+from experiments.lib import config as config_lib
+from experiments.lib import mesh as mesh_lib
+from experiments.lib.errors import EXIT_FAILED_REPLICATES, RunError, Stop, UsageError
+
+__all__ = ["launch", "run"]
+
+
+def _flags(default_config: str) -> flags.FlagValues:
+    """A set of flags of its own: nothing global is defined, so one process can run many experiments."""
+    values = flags.FlagValues()
+    text, switch = flags.DEFINE_string, flags.DEFINE_boolean
+    text("config", default_config, "Config file, path.py or path.py:arg; looked up here, then in the checkout. "
+         "--config.field=value changes a field.", flag_values=values)  # fmt: skip
+    text("root", "runs", "Folder of all run directories.", flag_values=values)
+    text("mesh", "rep:1", "Devices by axis, such as rep:8 or rep:-1,data:1; -1 is the rest.", flag_values=values)
+    flags.DEFINE_integer("cpu_devices", 0, "Rehearse so many devices on the CPU.", lower_bound=0, flag_values=values)
+    switch("overwrite", False, "Redo the run, even a finished one.", flag_values=values)
+    switch("allow_new_revision", False, "Resume a run that another revision of the code began.", flag_values=values)
+    text("compile_cache", "", 'Folder of compiled programs; default ~/.cache/equipoise/xla-<cpu>, "off" for none.',
+         flag_values=values)  # fmt: skip
+    flags.DEFINE_integer("checkpoint_steps", 0, "Save the state every so many steps; 0 for never.", lower_bound=0,
+                         flag_values=values)  # fmt: skip
+    flags.DEFINE_float("checkpoint_minutes", 5.0, "Save the state every so many minutes.", lower_bound=0.0,
+                       flag_values=values)  # fmt: skip
+    text("data_dir", "", "Folder that holds data sets already; default: the cache.", flag_values=values)
+    text("adult_reconstruction", "", "File of the reconstructed Adult data.", flag_values=values)
+    switch("quiet", False, "No progress and no path at the end.", flag_values=values)
+    return values
+
+
+def run(main: Callable, default_config: str) -> NoReturn:
+    """Runs the experiment that the command line asks for, and exits."""
+    sys.exit(launch(main, sys.argv[1:], default_config=default_config, module=_module_name()))
+
+
+def _module_name() -> str:
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec.name if spec else ""
+
+
+def launch(main: Callable, arguments: Sequence[str], *, default_config: str, module: str = "") -> int:
+    """What `run` does, as a function: returns the exit code.
+
+    Args:
+      main: `main(config, run, mesh)`.
+      arguments: the command line after the program's name.
+      default_config: used when `--config` is not given.
+      module: dotted name of the experiment's module; its config must name the same experiment. "" for no check.
+    """
+    values = _flags(default_config)
+    if any(argument in ("-h", "--help", "-help", "--helpfull") for argument in arguments):
+        print(_help(main, values))
+        return 0
+    try:
+        overrides, rest = _split_overrides(arguments)
+        leftover = values(["experiment", *rest])[1:]
+        if leftover:
+            raise UsageError(f"unexpected argument {leftover[0]!r}; flags are written --name=value.")
+        resolved = config_lib.resolve(values.config, overrides)
+        if module and not module.endswith(f".{resolved.config.experiment}"):
+            raise UsageError(
+                f"{values.config} is a config of {resolved.config.experiment}; "
+                f"run python -m experiments.{resolved.config.experiment} --config={values.config}"
+            )
+        sizes = mesh_lib.parse(values.mesh)
+        backend.prepare_environment(cpu_devices=values.cpu_devices)
+        _name_data(values)
+    except flags.Error as error:
+        return _told(UsageError(_one_line(error)))
+    except Stop as stop:
+        return _told(stop)
+    command = shlex.join(["python", "-m", module or "experiment", *arguments])
+    return _execute(main, resolved, sizes, values, command)
+
+
+def _help(main: Callable, values: flags.FlagValues) -> str:
+    described = sys.modules[main.__module__].__doc__ or ""
+    return f"{described.strip()}\n\nFlags:\n{values.get_help()}".strip()
+
+
+def _split_overrides(arguments: Sequence[str]) -> tuple[dict[str, str | bool], list[str]]:
+    """Takes `--config.field=value`, `--config.field value` and `--[no]config.flag` out of the arguments."""
+    overrides, rest, pending = {}, [], None
+    for argument in arguments:
+        if pending and not argument.startswith("--"):
+            overrides[pending], pending = argument, None
+            continue
+        pending = None
+        name = argument.lstrip("-")
+        if not argument.startswith("-") or not name.startswith(("config.", "noconfig.")):
+            rest.append(argument)
+        elif "=" in name:
+            field, _, value = name.removeprefix("config.").partition("=")
+            overrides[field] = value
+        elif name.startswith("noconfig."):
+            overrides[name.removeprefix("noconfig.")] = False
+        else:
+            pending = name.removeprefix("config.")
+            overrides[pending] = True  # refused later unless the field is a bool
+    return overrides, rest
+
+
+def _name_data(values: flags.FlagValues) -> None:
+    """Tells the loaders of `experiments.data` where to look; a file that is named must exist."""
+    for flag, variable, exists in (
+        ("data_dir", "EQUIPOISE_DATA", os.path.isdir),
+        ("adult_reconstruction", "EQUIPOISE_ADULT_RECONSTRUCTION", os.path.exists),
+    ):
+        if place := values[flag].value:
+            if not exists(os.path.expanduser(place)):
+                raise UsageError(f"--{flag}: there is no {place}.")
+            os.environ[variable] = os.path.abspath(os.path.expanduser(place))
+
+
+def _execute(main: Callable, resolved, sizes: dict[str, int], values: flags.FlagValues, command: str) -> int:
+    from experiments.lib import recorder, rundir, signals
+
+    folder = Path(values.root) / resolved.directory
+    if (folder / "DONE").exists() and not values.overwrite:
+        return _finished(rundir.Run(folder), values.quiet)
+    notice = signals.Notice()
+    try:
+        with notice.installed(), recorder.opened(
+            resolved, Path(values.root), command=command, overwrite=values.overwrite,
+            allow_new_revision=values.allow_new_revision,
+        ) as run:  # fmt: skip
+            with _ends_recorded(run):
+                _perform(main, resolved, sizes, values, run, notice)
+            return _finished(run, values.quiet)
+    except Stop as stop:
+        return _told(stop)
+    except OSError as error:
+        return _told(RunError(_one_line(error)))
+    except ValueError as error:
+        return _told(RunError(f"{_one_line(error)}" + (f" [traceback in {folder}/log.txt]" if folder.exists() else "")))
+
+
+def _perform(main: Callable, resolved, sizes: dict[str, int], values: flags.FlagValues, run, notice) -> None:
+    from experiments.lib import checkpoint, driver
+
+    warning = backend.configure(
+        resolved.config.numerics, cpu_devices=values.cpu_devices, compile_cache=values.compile_cache
+    )
+    if warning:
+        run.say(warning)
+    mesh = mesh_lib.build(sizes)
+    run.describe(mesh)
+    checkpoints = checkpoint.Checkpoints(
+        run.path / "checkpoints", run.say, every_steps=values.checkpoint_steps, every_minutes=values.checkpoint_minutes
+    )
+    run.controls = driver.Controls(checkpoints, notice, values.quiet)
+    with contextlib.closing(checkpoints):
+        main(resolved.config, run, mesh)
+    run.finish()
+
+
+@contextlib.contextmanager
+def _ends_recorded(run):
+    """Writes into `meta.json` why an attempt ended, and the traceback into `log.txt`."""
+    from experiments.lib.errors import Interrupted
+
+    try:
+        yield
+    except Interrupted as stop:
+        run.say(str(stop), to_terminal=False)
+        run.abandon("interrupted", stop.signal_name)
+        raise
+    except Exception as error:
+        run.say(traceback.format_exc().rstrip(), to_terminal=False)
+        run.abandon("failed", f"{type(error).__name__}: {_one_line(error)}")
+        raise
+
+
+def _finished(run, quiet: bool) -> int:
+    if not quiet:
+        print(run.path)
+    if not run.failed:
+        return 0
+    replicates = ", ".join(str(failure["replicate"]) for failure in run.failed)
+    print(f"error: {run.path}: {len(run.failed)} of {run.config.run.replicates} replicates failed "
+          f"({replicates}); see meta.json", file=sys.stderr)  # fmt: skip
+    return EXIT_FAILED_REPLICATES
+
+
+def _told(stop: Stop) -> int:
+    print(f"error: {_one_line(stop)}", file=sys.stderr, flush=True)
+    return stop.exit_code
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,212 @@
+"""Checkpoints of a pytree of arrays: two clocks, checksums, restore onto any mesh.
+
+orbax is imported at the first save or restore: a run of a few seconds never pays for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import shutil
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from experiments.lib.errors import RunError
+
+__all__ = ["Checkpoints"]
+
+KEEP = 2
+
+#: A final state younger than this is not worth a checkpoint: redoing the steps is cheaper than importing orbax.
+_WORTH_SAVING_SECONDS = 10.0
+
+
+class Checkpoints:
+    """The checkpoints of one run, in `folder/<step>/`, the last two of them.
+
+    Args:
+      folder: made at the first save.
+      say: takes one line about a checkpoint that cannot be used.
+      every_steps: save when a multiple of it has been passed; 0 for never.
+      every_minutes: save when so much time has passed since the last save; 0 for after every chunk.
+    """
+
+    def __init__(self, folder: Path, say: Callable[[str], None], *, every_steps: int = 0, every_minutes: float = 5.0):
+        self._folder, self._say = Path(folder).absolute(), say
+        self._every_steps, self._every_seconds = every_steps, 60.0 * every_minutes
+        self._manager: Any = None
+        self._last_step, self._last_time = 0, time.monotonic()
+
+    # Clocks.
+
+    def due(self, step: int) -> bool:
+        """Whether one of the clocks asks for a checkpoint at `step`."""
+        passed = self._every_steps and step // self._every_steps > self._last_step // self._every_steps
+        return bool(passed) or time.monotonic() - self._last_time >= self._every_seconds
+
+    def worth_keeping(self, step: int) -> bool:
+        """Whether the final state should be saved, so that a kill during what follows does not cost the run."""
+        return step != self._last_step and time.monotonic() - self._last_time >= _WORTH_SAVING_SECONDS
+
+    # Saving.
+
+    def save(self, step: int, state: Any) -> None:
+        """Starts writing `state`, a pytree of arrays; the arrays may be overwritten as soon as this returns.
+
+        Raises:
+          RunError: this or the last checkpoint cannot be written, as on a full disk; earlier ones are whole.
+        """
+        import orbax.checkpoint as ocp
+
+        leaves = _host_leaves(state)
+        stamp = {"step": step, "layout": _layout(state), "crc32": _crc32(leaves)}
+        with self._one_line(f"checkpoint {step} cannot be written"):
+            self._open().save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(_storable(state)),
+                    stamp=ocp.args.JsonSave(stamp),
+                ),
+                force=True,
+            )
+        self._last_step, self._last_time = step, time.monotonic()
+
+    def wait(self) -> None:
+        """Returns when everything saved is on the disk. Raises `RunError` if it cannot be."""
+        if self._manager is not None:
+            with self._one_line(f"checkpoint {self._last_step} cannot be written"):
+                self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits and lets go of orbax's threads."""
+        if self._manager is not None:
+            self.wait()
+            self._manager.close()
+            self._manager = None
+
+    @contextlib.contextmanager
+    def _one_line(self, what: str):
+        try:
+            yield
+        except RunError:
+            raise
+        except Exception as error:  # tensorstore tells a full disk in errors of many classes
+            raise RunError(f"{what}: {_first_line(error)}") from error
+
+    # Restoring.
+
+    def restore(self, like: Any, usable: Callable[[int], bool]) -> tuple[int, Any] | None:
+        """The newest whole checkpoint as `(step, state)`; None if there is none.
+
+        Args:
+          like: a concrete state of this program, on the mesh of today; decides structure, dtypes and shardings.
+          usable: whether the rows up to a step are there too.
+
+        Raises:
+          RunError: the checkpoints are of another program: other names, shapes or dtypes.
+        """
+        for step in sorted(self._steps_on_disk(), reverse=True):
+            try:
+                if not usable(step):
+                    raise ValueError("rows before it are missing")
+                state = self._read(step, like)
+            except RunError:
+                raise
+            except Exception as error:  # damage shows in many ways, and all of them mean the same
+                self._say(f"checkpoint {step} is damaged and skipped ({_first_line(error)})")
+                self._drop(step)
+                continue
+            self._last_step, self._last_time = step, time.monotonic()
+            return step, state
+        return None
+
+    def _read(self, step: int, like: Any) -> Any:
+        import jax
+        import orbax.checkpoint as ocp
+
+        manager = self._open()
+        stamp = json.loads(
+            json.dumps(manager.restore(step, args=ocp.args.Composite(stamp=ocp.args.JsonRestore())).stamp)
+        )
+        expected = _layout(like)
+        if stamp["layout"] != expected:
+            changed = [pair for pair in zip(stamp["layout"], expected, strict=False) if pair[0] != pair[1]]
+            detail = f"{changed[0][0]} became {changed[0][1]}" if changed else "another number of arrays"
+            raise RunError(f"checkpoint {step} is of another program ({detail}); use --overwrite.")
+        target = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), _storable(like)
+        )
+        stored = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))).state
+        leaves, structure = jax.tree.flatten(like)
+        state = jax.tree.unflatten(structure, [stored.get(_name(i), leaf) for i, leaf in enumerate(leaves)])
+        if _crc32(_host_leaves(state)) != stamp["crc32"]:
+            raise ValueError("its checksum is wrong")
+        return state
+
+    def _steps_on_disk(self) -> list[int]:
+        if not self._folder.is_dir():
+            return []
+        return [int(entry.name) for entry in self._folder.iterdir() if entry.name.isdecimal()]
+
+    def _drop(self, step: int) -> None:
+        """Removes a damaged checkpoint, so that this step can be saved again."""
+        if self._manager is not None:  # orbax keeps its own list of steps
+            self._manager.close()
+            self._manager = None
+        shutil.rmtree(self._folder / str(step), ignore_errors=True)
+
+    def _open(self) -> Any:
+        if self._manager is None:
+            import orbax.checkpoint as ocp
+
+            logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells its every step there
+            options = ocp.CheckpointManagerOptions(max_to_keep=KEEP, create=True)
+            self._manager = ocp.CheckpointManager(self._folder, options=options)
+        return self._manager
+
+
+def _name(index: int) -> str:
+    return f"leaf_{index:04d}"
+
+
+def _storable(state: Any) -> dict[str, Any]:
+    """Leaves by number: user classes stay out of the files, and so do empty arrays, which orbax refuses."""
+    import jax
+
+    return {_name(i): leaf for i, leaf in enumerate(jax.tree.leaves(state)) if leaf.size}
+
+
+def _layout(state: Any) -> list[str]:
+    """One text per leaf: where it is, its shape and its dtype."""
+    import jax
+
+    paths = jax.tree_util.tree_leaves_with_path(state)
+    return [f"{jax.tree_util.keystr(path) or 'state'} {list(leaf.shape)} {leaf.dtype}" for path, leaf in paths]
+
+
+def _host_leaves(state: Any) -> list[Any]:
+    import jax
+    import numpy as np
+
+    def raw(leaf):
+        return jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+
+    return [np.asarray(raw(leaf)) for leaf in jax.tree.leaves(state)]
+
+
+def _crc32(leaves: list[Any]) -> int:
+    import numpy as np
+
+    crc = 0
+    for leaf in leaves:
+        crc = zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8), crc)
+    return crc
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:200]

@@ -1,0 +1,46 @@
+"""SIGTERM and SIGINT as a notice: finish the chunk, save, leave. A second one leaves at once."""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+
+from experiments.lib.errors import Interrupted
+
+__all__ = ["Notice"]
+
+
+class Notice:
+    """Remembers the signal that asked this process to end.
+
+    Outside of `deferred()` the signal raises `Interrupted` where the program stands; inside, it is kept until the
+    program asks for it at a point where its state can be saved.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._deferring = False
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator["Notice"]:
+        """Handles both signals; puts the former handlers back."""
+        former = {number: signal.signal(number, self._handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield self
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator["Notice"]:
+        """Keeps the first signal until `received` is read."""
+        self._deferring = True
+        try:
+            yield self
+        finally:
+            self._deferring = False
+
+    def _handle(self, number: int, frame) -> None:
+        again = self.received is not None
+        self.received = number
+        if again or not self._deferring:
+            raise Interrupted(number)
