@@ -1,0 +1,177 @@
+"""What every discovered algorithm owes its users, whatever it computes. A new module is tested because it exists."""
+
+import dataclasses
+import functools
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from research.core import discover, prng
+from research.core.status import Status
+from research.core.types import ALGORITHM_NAMES
+
+ALGORITHMS = [pytest.param(module, id=module.__name__.removeprefix("research.")) for module in discover.algorithms()]
+each_algorithm = pytest.mark.parametrize("algo", ALGORITHMS)
+
+
+def example(algo, seed=0):
+    return algo.example(prng.root_key(seed))
+
+
+@functools.cache
+def begin(algo):
+    """`run` from the start, compiled once for all tests of a module."""
+    return jax.jit(lambda problem, params, key: algo.run(problem, params, key))
+
+
+@functools.cache
+def resume(algo):
+    """`run` from a state, compiled once for all tests of a module."""
+    return jax.jit(lambda problem, params, state: algo.run(problem, params, state=state))
+
+
+def plain(tree):
+    """Leaves as NumPy arrays, keys as their words, so that equality is equality of bits."""
+
+    def leaf(x):
+        x = jnp.asarray(x)
+        return np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
+
+    return jax.tree.map(leaf, tree)
+
+
+def assert_same_bits(a, b):
+    jax.tree.map(np.testing.assert_array_equal, plain(a), plain(b))
+
+
+def assert_close(a, b):
+    """Integers (draws, choices, counts, keys) bitwise; floats to a few units in the last place of float32, accumulated."""
+
+    def compare(x, y):
+        if np.issubdtype(x.dtype, np.inexact):
+            np.testing.assert_allclose(x, y, rtol=2e-4, atol=2e-5)
+        else:
+            np.testing.assert_array_equal(x, y)
+
+    jax.tree.map(compare, plain(a), plain(b))
+
+
+@each_algorithm
+def test_exports_exactly_its_public_names(algo):
+    assert set(ALGORITHM_NAMES) | {"example"} <= set(algo.__all__)
+    own = {
+        name
+        for name, value in vars(algo).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == algo.__name__
+    }
+    assert own <= set(algo.__all__), f"public but not listed: {sorted(own - set(algo.__all__))}"
+    for name in algo.__all__:
+        assert hasattr(algo, name)
+        value = getattr(algo, name)
+        if callable(value):
+            assert inspect.getdoc(value), f"{algo.__name__}.{name} has no docstring"
+    assert "Source:" in algo.__doc__
+
+
+@each_algorithm
+def test_splitting_a_run_changes_nothing(algo):
+    problem, params = example(algo)
+    assert params.num_steps % 2 == 0
+    key = prng.root_key(1)
+    half = dataclasses.replace(params, num_steps=params.num_steps // 2)
+    whole = begin(algo)(problem, params, key)
+    first = begin(algo)(problem, half, key)
+    second = resume(algo)(problem, half, first.state)
+    assert_same_bits(second.state, whole.state)
+    assert_same_bits(jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first.trace, second.trace), whole.trace)
+    assert whole.status == Status.OK
+    assert int(whole.state.step) == params.num_steps
+
+
+@each_algorithm
+def test_a_run_is_the_scan_of_its_step(algo):
+    problem, params = example(algo)
+    state = algo.init(problem, params, prng.root_key(1))
+    step = jax.jit(algo.step)
+    infos = []
+    for _ in range(4):
+        state, info = step(problem, params, state)
+        infos.append(info)
+    run = begin(algo)(problem, params, prng.root_key(1))
+    assert_close(jax.tree.map(lambda *rows: jnp.stack(rows), *infos), jax.tree.map(lambda rows: rows[:4], run.trace))
+
+
+@each_algorithm
+def test_three_keys_need_one_trace(algo):
+    problem, params = example(algo)
+    traces = []
+
+    @jax.jit
+    def run(problem, key):
+        traces.append(None)
+        return algo.run(problem, params, key)
+
+    for seed in range(3):
+        other, _ = example(algo, seed)
+        jax.block_until_ready(run(other, prng.root_key(seed)))
+    assert len(traces) == 1
+
+
+@each_algorithm
+def test_vmap_equals_a_loop(algo):
+    problem, params = example(algo)
+    keys = prng.replicate_keys(prng.root_key(2), 3)
+    batch = jax.jit(jax.vmap(lambda key: algo.run(problem, params, key)))(keys)
+    for lane in range(3):
+        alone = begin(algo)(problem, params, keys[lane])
+        assert_close(jax.tree.map(lambda leaf, lane=lane: leaf[lane], batch), alone)
+
+
+@each_algorithm
+def test_a_checkpointed_state_continues_as_if_nothing_happened(algo, tmp_path):
+    import orbax.checkpoint as ocp
+
+    problem, params = example(algo)
+    half = dataclasses.replace(params, num_steps=params.num_steps // 2)
+    state = begin(algo)(problem, half, prng.root_key(1)).state
+    with ocp.CheckpointManager(tmp_path) as manager:
+        manager.save(0, args=ocp.args.StandardSave(state))
+        manager.wait_until_finished()
+        restored = manager.restore(
+            0, args=ocp.args.StandardRestore(jax.tree.map(ocp.tree.to_shape_dtype_struct, state))
+        )
+    assert_same_bits(restored, state)
+    assert_same_bits(resume(algo)(problem, half, restored).state, resume(algo)(problem, half, state).state)
+
+
+@each_algorithm
+def test_steps_keep_shapes_and_types(algo):
+    problem, params = example(algo)
+    state = algo.init(problem, params, prng.root_key(1))
+    after, _ = jax.eval_shape(algo.step, problem, params, state)
+    jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype) or pytest.fail(f"{a} became {b}"), state, after)
+    floats = {leaf.dtype for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)}
+    assert floats <= {jnp.dtype("float32")}
+
+
+@each_algorithm
+def test_double_precision_in_gives_double_precision_out(algo, x64):
+    problem, params = example(algo)
+
+    def widen(leaf):
+        leaf = jnp.asarray(leaf)
+        return leaf.astype(jnp.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    result = algo.run(jax.tree.map(widen, problem), params, prng.root_key(1))
+    floats = {leaf.dtype for leaf in jax.tree.leaves(result) if jnp.issubdtype(leaf.dtype, jnp.floating)}
+    assert floats <= {jnp.dtype("float64")}
+
+
+@each_algorithm
+def test_zero_steps_are_refused(algo):
+    _, params = example(algo)
+    with pytest.raises(ValueError, match=r"num_steps must be >= 1, got 0\."):
+        dataclasses.replace(params, num_steps=0)
