@@ -1,4 +1,4 @@
-"""Builds the wheel and imports it outside the checkout, from its own files and with its own data. `make wheel` runs it."""
+"""Builds the wheel and imports it outside the checkout, from its own files and with its own data (`make wheel`)."""
 
 import os
 import pathlib

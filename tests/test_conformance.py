@@ -48,7 +48,7 @@ def assert_same_bits(a, b):
 
 
 def assert_close(a, b):
-    """Integers (draws, choices, counts, keys) bitwise; floats to a few units in the last place of float32, accumulated."""
+    """Integers (draws, choices, counts, keys) bitwise; floats to the rounding of float32 that some hundred steps add up."""
 
     def compare(x, y):
         if np.issubdtype(x.dtype, np.inexact):

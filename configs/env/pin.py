@@ -1,4 +1,4 @@
-"""Writes `<platform>-py<XY>.txt` for the running interpreter: what pip resolves today, exactly. `make pins` calls it."""
+"""Writes `<platform>-py<XY>.txt` for the running interpreter: what pip resolves today, exactly (`make pins`)."""
 
 import json
 import pathlib

@@ -27,7 +27,7 @@ def _modules() -> Iterator[ModuleType]:
 
 
 def algorithms() -> list[ModuleType]:
-    """Modules with an `example` and the eight names; raises if one with an `example` and a `step` lacks some of them."""
+    """Modules with an `example` and the eight names; raises TypeError where an example has only some of them."""
     found = [module for module in _modules() if hasattr(module, "step") or hasattr(module, "run")]
     for module in found:
         missing = [name for name in ALGORITHM_NAMES if not hasattr(module, name)]

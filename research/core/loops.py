@@ -34,7 +34,7 @@ def while_active(
 ) -> tuple[Any, Int[Array, ""]]:
     """Steps while `active(state)`, at most `max_steps` times; a lane that has stopped is frozen, bit for bit.
 
-    Under `vmap` the loop lasts as long as the slowest lane, and JAX evaluates the body for all of them. The mask keeps a
+    Under `vmap` the loop lasts as long as the slowest lane, and the body is evaluated for all of them. The mask keeps a
     finished lane's state as it was, so that its result does not depend on its neighbours.
 
     Returns:

@@ -19,7 +19,7 @@ __all__ = [
 
 
 class Moments(NamedTuple):
-    """Count, mean and sum of squared deviations of a stream; all of one shape. Numerically stable (Chan et al. 1983)."""
+    """Count, mean and sum of squared deviations of a stream; all of one shape (stable: Chan et al. 1983)."""
 
     count: Float[Array, "..."]
     mean: Float[Array, "..."]
@@ -92,7 +92,7 @@ def t_interval(x, level: float = 0.95, axis: int = 0) -> Interval:
 def bootstrap_interval(
     x, statistic: Callable = np.mean, level: float = 0.95, *, seed: int, resamples: int = 9999
 ) -> Interval:
-    """Bias-corrected and accelerated bootstrap interval of `statistic(x, axis)` for a one-dimensional sample, n >= 2."""
+    """Bias-corrected, accelerated bootstrap interval of `statistic(x, axis)` for a one-dimensional sample, n >= 2."""
     from scipy import stats as scipy_stats
 
     _check_level(level)

@@ -48,7 +48,7 @@ def test_one_replicate_says_nothing_of_the_spread():
 
 
 def test_t_interval_covers_its_level():
-    # 4,000 samples of 8 normals; a correct 95 % interval covers 3,800 +- 13.8 (binomial), so 5.2 deviations (false alarm
+    # 4,000 samples of 8 normals; a 95 % interval covers 3,800 +- 13.8 (binomial), so 5.2 deviations (false alarm
     # below 1e-6) are 72; fixed seed.
     x = np.random.RandomState(5).normal(2.0, 3.0, (8, 4000))
     found = stats.t_interval(x)
