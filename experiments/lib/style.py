@@ -22,7 +22,8 @@ from matplotlib.figure import Figure
 from experiments.lib import files
 
 __all__ = [
-    "LOOKS", "PALETTE", "WIDTHS", "Look", "curve", "figure", "look", "plotted", "provenance", "reference", "save", "stamp",
+    "LOOKS", "PALETTE", "WIDTHS", "Look", "curve", "figure", "look", "plotted", "provenance", "reference", "save",
+    "stamp",
 ]  # fmt: skip
 
 STYLE_FILE = Path(__file__).with_name("equipoise.mplstyle")
@@ -96,7 +97,7 @@ def figure(
 
 
 def curve(
-    ax: Axes, x, values, method: str | Look, *, label: str | None = None, level: float = 0.95, count: bool = True, **line
+    ax: Axes, x, values, method: str | Look, *, label: str | None = None, level: float = 0.95, count=True, **line
 ):
     """Mean over replicates with a band for Student's interval of the mean (none for one replicate).
 
@@ -165,14 +166,15 @@ def save(fig: Figure, path: str | Path) -> list[Path]:
 def plotted(fig: Figure) -> list[dict[str, Any]]:
     """Every number that the figure shows, in data coordinates, by panel: lines, bands, points and bars.
 
-    Lines and points are `x` and `y`; a band is the closed polygon around it; a bar is its left and lower edge, width and
-    height. Non-finite numbers are None, so that the result is JSON.
+    Lines and points are `x` and `y`; a band is the closed polygon around it; a bar is its left and lower edge, width
+    and height. Non-finite numbers are None, so that the result is JSON.
     """
     panels = []
     for ax in fig.axes:
         panel = {"title": ax.get_title(), "x": ax.get_xlabel(), "y": ax.get_ylabel()}
         panel["lines"] = [
-            {"label": line.get_label(), "x": _plain(line.get_xdata()), "y": _plain(line.get_ydata())} for line in ax.lines
+            {"label": line.get_label(), "x": _plain(line.get_xdata()), "y": _plain(line.get_ydata())}
+            for line in ax.lines
         ]
         panel["bands"], panel["points"] = [], []
         for artist in ax.collections:
@@ -185,7 +187,10 @@ def plotted(fig: Figure) -> list[dict[str, Any]]:
                     for path in artist.get_paths()
                 )
         panel["bars"] = [
-            {"label": bars.get_label(), "boxes": [_plain((*bar.get_xy(), bar.get_width(), bar.get_height())) for bar in bars]}
+            {
+                "label": bars.get_label(),
+                "boxes": [_plain((*bar.get_xy(), bar.get_width(), bar.get_height())) for bar in bars],
+            }
             for bars in ax.containers
             if isinstance(bars, BarContainer)
         ]

@@ -116,7 +116,8 @@ def latex_text(table: Table) -> str:
     lines.append(r"\midrule")
     for row, winner in zip(table.rows, bold(table), strict=True):
         cells = (_cell(cell, table.digits, r"$\pm$", "$-$", _LATEX) for cell in row)
-        lines.append(" & ".join(rf"\textbf{{{cell}}}" if k == winner else cell for k, cell in enumerate(cells)) + r" \\")
+        marked = (rf"\textbf{{{cell}}}" if k == winner else cell for k, cell in enumerate(cells))
+        lines.append(" & ".join(marked) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
     if table.caption:
         lines.append(rf"\caption{{{_escape(table.caption, _LATEX)}}}")
