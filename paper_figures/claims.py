@@ -58,7 +58,7 @@ class Judged(NamedTuple):
 
 def verdict(claim: Claim, ours: Measured | None, form: str) -> str:
     """`AGREES` if ours is at most the form's tolerance away from the published number (on the wrong side of it, for a
-    one-sided claim), `NOT_TESTABLE` if the form has no tolerance, else `DIFFERS`, as does a number that is not finite."""
+    one-sided claim), `NOT_TESTABLE` if the form has no tolerance, else `DIFFERS`, as does a non-finite number."""
     tolerance = claim.tolerance[form]
     if tolerance is None:
         return NOT_TESTABLE

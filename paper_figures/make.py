@@ -48,7 +48,7 @@ class Plan(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0; 1 if a run or a figure failed or, under `--check`, numbers differ; 2 for wrong usage."""
+    """Returns the exit code: 0; 1 if a run or figure failed or, under `--check`, numbers differ; 2 for wrong usage."""
     arguments = _parse(argv)
     say = Reporter()
     try:
@@ -110,8 +110,8 @@ def _plans(entries: Sequence[Entry], arguments: argparse.Namespace, say: Reporte
 
 
 def _with_data(plans: list[Plan], arguments: argparse.Namespace, say: Reporter) -> list[Plan]:
-    """The plans whose data is here or has just been fetched. Fetching comes before the runs, so that two runs that share
-    a data set do not download it twice."""
+    """The plans whose data is here or has just been fetched. Fetching comes before the runs, so that two runs that
+    share a data set do not download it twice."""
     absent: dict[str, str] = {}
     pending = [run for plan in plans for run in plan.needed if not run.finished]
     if arguments.recompute:
@@ -141,14 +141,14 @@ def _recompute(plans: Sequence[Plan], arguments: argparse.Namespace, say: Report
     if not unfinished:
         return
     jobs = arguments.jobs or runner.default_jobs()
-    with say.progress(len(unfinished), jobs) as done:
-        with contextlib.closing(runner.run_all(list(unfinished.values()), arguments.root, jobs=jobs)) as outcomes:
-            for outcome in outcomes:
-                done(outcome.needed.id, outcome.seconds)
-                if outcome.exit_code == EXIT_FAILED_REPLICATES:
-                    say.failed(f"{outcome.needed.id}: some replicates failed", outcome.output)
-                elif outcome.exit_code:
-                    say.failed(f"{outcome.needed.id}: exit code {outcome.exit_code}", outcome.output)
+    outcomes = runner.run_all(list(unfinished.values()), arguments.root, jobs=jobs)
+    with contextlib.closing(outcomes), say.progress(len(unfinished), jobs) as done:
+        for outcome in outcomes:
+            done(outcome.needed.id, outcome.seconds)
+            if outcome.exit_code == EXIT_FAILED_REPLICATES:
+                say.failed(f"{outcome.needed.id}: some replicates failed", outcome.output)
+            elif outcome.exit_code:
+                say.failed(f"{outcome.needed.id}: exit code {outcome.exit_code}", outcome.output)
 
 
 def _draw_all(plans: Sequence[Plan], arguments: argparse.Namespace, say: Reporter) -> list[Judged]:
