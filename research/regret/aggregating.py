@@ -35,8 +35,8 @@ LEARNING_RATE = {"aa": 2.0, "ewa": 0.5}
 class Problem(eqx.Module):
     """Predictions of `N` experts over `T` rounds.
 
-    Those of sleeping experts are ignored and may be NaN, except in a round where nobody is awake: its forecast mixes all
-    of them by the prior.
+    Those of sleeping experts are ignored and may be NaN, except in a round where nobody is awake: its forecast mixes
+    all of them by the prior.
     """
 
     predictions: Float[Array, "T N"]  # in [0, 1]
@@ -216,8 +216,9 @@ def init(problem, params, key=None) -> State:
 def step(problem, params, state):
     """One round on row `state.step` of the problem: forecast, suffer, reweigh the awake.
 
-    Returns the new state and `Info(loss=[], prediction=[], probabilities=[N])`. When nobody is awake the prior's forecast
-    is counted and only the step counter changes. Past the last row loss and prediction are NaN and the weights stay.
+    Returns the new state and `Info(loss=[], prediction=[], probabilities=[N])`. When nobody is awake the prior's
+    forecast is counted and only the step counter changes. Past the last row loss and prediction are NaN and the weights
+    stay.
     """
     predictions = _streams.row(problem.predictions, state.step, fill=jnp.nan)
     label = _streams.row(problem.labels, state.step, fill=jnp.nan)

@@ -127,8 +127,8 @@ def probabilities(prior, awake, regret, cumulative):
 def update(meta, awake, loss, expert_losses):
     """The new `MetaState` after the learner suffered `loss []` and the experts `expert_losses [N]`.
 
-    Sleepers (`awake [N]`, in [0, 1], is 0) keep their entries whatever their losses are, NaN included. `loss` may be the
-    expected loss or, for a convex loss, the loss of the averaged prediction: the guarantee is the same.
+    Sleepers (`awake [N]`, in [0, 1], is 0) keep their entries whatever their losses are, NaN included. `loss` may be
+    the expected loss or, for a convex loss, the loss of the averaged prediction: the guarantee is the same.
     """
     asleep = awake <= 0
     instant = jnp.where(asleep, 0, awake * (loss - jnp.where(asleep, 0, expert_losses)))
