@@ -48,7 +48,7 @@ def assert_same_bits(a, b):
 
 
 def assert_close(a, b):
-    """Integers (draws, choices, counts, keys) bitwise; floats to the rounding of float32 that some hundred steps add up."""
+    """Integers (draws, choices, counts, keys) bitwise; floats to float32 rounding added up over some hundred steps."""
 
     def compare(x, y):
         if np.issubdtype(x.dtype, np.inexact):
