@@ -301,7 +301,7 @@ def certificate(
 
     Args:
       hindsight: `[G]` least squares loss of each group's rounds (`oracles.hindsight`), for the same rounds.
-    Source: `acharya:24`, Theorem 1 (the order of the bound); constants from `ridge.ridge_loss_bound`,
+    Source: `acharya:24`, main theorem (the order of the bound); constants from `ridge.ridge_loss_bound`,
     `sleeping_experts.regret_bound` and `aggregating.regret_bound`.
     """
     bound = ridge.vaw_loss_bound if params.forecaster == "vaw" else ridge.ridge_loss_bound

@@ -11,7 +11,7 @@ keeps it positive definite, `blocked` learns `block_size` rounds at a time with 
 (`pallas_kernels.prequential_ridge`), and `compacted` does the same on each group's own rounds only, so that its work is
 `sum_g T_g d^2` instead of `T G d^2`. None of them forms `theta = P b`, which loses all digits in float32.
 
-Sources: `vovk:01`, `azoury:01` (forecasters and bounds), `potter:63` through `bierman:77` (square root).
+Source: `vovk:01`, `azoury:01` (forecasters and bounds), `bierman:77` (square root).
 Guarantees: `ridge_loss_bound`, `vaw_loss_bound`, `logdet_bound`.
 """
 
@@ -84,7 +84,7 @@ class Result(NamedTuple):
 
 
 class Forecast(NamedTuple):
-    """What all `G` experts make of one context."""
+    """What all `G` experts make of one context; zero for an expert asleep, even if the context is not finite."""
 
     raw: Float[Array, " G"]  # x'theta
     leverage: Float[Array, " G"]  # s
@@ -134,35 +134,36 @@ def labels_of(problem: Problem, rows: Int[Array, "..."]) -> Float[Array, "..."]:
     return _lookup(problem.labels, rows).astype(problem.features.dtype)
 
 
-def forecast(params: Params, state: State, x: Float[Array, " d"]) -> Forecast:
-    """All experts' view of a context, awake or not, from the state before the round."""
+def forecast(params: Params, state: State, x: Float[Array, " d"], awake: Float[Array, " G"]) -> Forecast:
+    """The awake experts' view of a context `x`, from the state before the round."""
+    x = jnp.where(awake[:, None] > 0, x[None, :], 0)  # masked before any product
     if params.form == "square_root":
-        root = jnp.einsum("gij,i->gj", state.factor, x, precision=_HIGHEST)
+        root = jnp.einsum("gij,gi->gj", state.factor, x, precision=_HIGHEST)
         gain = jnp.einsum("gij,gj->gi", state.factor, root, precision=_HIGHEST)
         leverage = jnp.sum(root * root, axis=-1)
     else:
-        gain = jnp.einsum("gij,j->gi", state.factor, x, precision=_HIGHEST)
+        gain = jnp.einsum("gij,gj->gi", state.factor, x, precision=_HIGHEST)
         root = gain
-        leverage = jnp.einsum("gi,i->g", gain, x, precision=_HIGHEST)
-    raw = jnp.einsum("gi,i->g", state.weights, x, precision=_HIGHEST)
+        leverage = jnp.sum(gain * x, axis=-1)
+    raw = jnp.sum(state.weights * x, axis=-1)
     return Forecast(raw, leverage, gain, root)
 
 
 def absorb(params: Params, state: State, seen: Forecast, y: Float[Array, ""], awake: Float[Array, " G"]) -> State:
     """The experts awake learn the label of the context that `seen` was made from; the others stay as they are."""
     pivot = 1 + seen.leverage
-    residual = awake * (y - seen.raw)
+    residual = jnp.where(awake > 0, y, 0) - seen.raw
     if params.form == "square_root":
-        shrink = awake / (pivot + jnp.sqrt(pivot))
-        factor = state.factor - (shrink[:, None] * seen.gain)[:, :, None] * seen.root[:, None, :]
+        shrunk = seen.gain / (pivot + jnp.sqrt(pivot))[:, None]
+        factor = state.factor - shrunk[:, :, None] * seen.root[:, None, :]
     else:
-        scaled = (awake / jnp.sqrt(pivot))[:, None] * seen.gain  # k k' keeps P exactly symmetric
+        scaled = seen.gain / jnp.sqrt(pivot)[:, None]  # k k' keeps P exactly symmetric
         factor = state.factor - scaled[:, :, None] * scaled[:, None, :]
     weights = state.weights + seen.gain * (residual / pivot)[:, None]
     totals, carry = add_exactly(
         jnp.stack([state.logdet, state.ridge_value]),
         state.carry,
-        jnp.stack([awake * jnp.log1p(seen.leverage), residual * residual / pivot]),
+        jnp.stack([jnp.log1p(seen.leverage), residual * residual / pivot]),
     )
     return State(state.step + 1, factor, weights, totals[0], totals[1], carry)
 
@@ -171,9 +172,9 @@ def step(problem: Problem, params: Params, state: State) -> tuple[State, Info]:
     """One round. The blocked forms take single rounds by the recursion, on the same state."""
     row = rows_shown(problem, state.step, 1)[0]
     awake = awake_in(problem, row)
-    seen = forecast(params, state, _lookup(problem.features, row))
+    seen = forecast(params, state, _lookup(problem.features, row), awake)
     state = absorb(params, state, seen, labels_of(problem, row), awake)
-    return state, Info(awake * _predictions(params, seen.raw, seen.leverage), awake * seen.leverage)
+    return state, Info(_predictions(params, seen.raw, seen.leverage), seen.leverage)
 
 
 def run(problem: Problem, params: Params, key: Key | None = None, *, state: State | None = None) -> Result:
@@ -246,7 +247,7 @@ def ridge_loss_bound(ridge_value: Float[Array, "..."], logdet: Float[Array, "...
       ridge_value: `min_u lambda |u|^2 + sum (u'x - y)^2`, equal to `State.ridge_value` (an identity, without clipping).
       logdet: `ln det(I + X'X / lambda)`, equal to `State.logdet`, nats.
 
-    Source: `vovk:01`, `azoury:01`; `cesa-bianchi:06`, section 11.7. Unclipped ridge has no such bound.
+    Source: `vovk:01`; the identity is in `azoury:01`. Unclipped ridge has no such bound.
     """
     return ridge_value + logdet
 
@@ -256,7 +257,7 @@ def vaw_loss_bound(
 ) -> Float[Array, "..."]:
     """Bound on the cumulative squared loss of VAW, unclipped, for labels in [-label_bound, label_bound].
 
-    Source: `vovk:01`, `azoury:01`; `cesa-bianchi:06`, section 11.8, here for the square without the factor 1/2.
+    Source: `vovk:01`, `azoury:01`, here for the square without the factor 1/2.
     """
     return ridge_value + label_bound**2 * logdet
 
