@@ -173,7 +173,8 @@ def _perform(main: Callable, resolved, sizes: dict[str, int], values: flags.Flag
     run.controls = driver.Controls(checkpoints, notice, values.quiet)
     with contextlib.closing(checkpoints):
         main(resolved.config, run, mesh)
-    run.finish()
+    with notice.deferred():  # a signal that comes now is too late to matter
+        run.finish()
 
 
 @contextlib.contextmanager

@@ -20,8 +20,8 @@ import ml_collections
 from experiments.lib.errors import UsageError
 
 __all__ = [
-    "CHECKOUT", "Resolved", "canonical_text", "digest", "fields", "find", "load_module", "override", "parse_value",
-    "resolve",
+    "CHECKOUT", "Resolved", "canonical_text", "digest", "fields", "files", "find", "load_module", "nearest", "override",
+    "parse_value", "resolve",
 ]  # fmt: skip
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -74,9 +74,15 @@ def find(reference: str) -> tuple[Path, str]:
     for folder in (Path.cwd(), CHECKOUT):
         if (folder / name).is_file():
             return (folder / name).resolve(), arg
-    known = [str(p.relative_to(CHECKOUT)) for p in sorted((CHECKOUT / "configs").rglob("*.py"))]
+    known = [str(path.relative_to(CHECKOUT)) for path in files()]
     hint = nearest(name, known)
     raise UsageError(f"no config {name}" + (f"; nearest: {hint}." if hint else f" in {Path.cwd()} or {CHECKOUT}."))
+
+
+def files() -> list[Path]:
+    """Every config and sweep of the checkout: `configs/<family>/**.py`; `configs/env` holds pins."""
+    paths = (CHECKOUT / "configs").glob("*/**/*.py")
+    return sorted(path for path in paths if path.relative_to(CHECKOUT).parts[1] != "env")
 
 
 def load_module(path: Path, function: str) -> ModuleType:
@@ -228,7 +234,8 @@ def _check(config: ml_collections.ConfigDict, reference: str) -> None:
         )
     for name in sorted(config.numerics.keys()):
         if name not in NUMERICS:
-            raise UsageError(f"no field config.numerics.{name}; nearest: config.numerics.{nearest(name, list(NUMERICS))}.")
+            hint = nearest(name, list(NUMERICS))
+            raise UsageError(f"no field config.numerics.{name}" + (f"; nearest: config.numerics.{hint}." if hint else "."))
     precisions = ("default", "high", "highest")
     if type(config.numerics.x64) is not bool:
         raise UsageError(f"config.numerics.x64 must be a bool, got {config.numerics.x64!r}.")

@@ -7,7 +7,7 @@ appends leaves at most one broken row at the end, which readers ignore and the n
 import json
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 

@@ -54,7 +54,9 @@ def build(sizes: dict[str, int]) -> Mesh:
         kind = devices[0].platform
         remedy = f"; rehearse with --cpu_devices={fixed}" if kind == "cpu" else ""
         text = ",".join(f"{name}:{size}" for name, size in sizes.items())
-        raise RunError(f"--mesh={text} needs {max(wanted, fixed)} devices, and there is {len(devices)} {kind} device(s){remedy}.")
+        raise RunError(
+            f"--mesh={text} needs {max(wanted, fixed)} devices, and there is {len(devices)} {kind} device(s){remedy}."
+        )
     shape, names = tuple(sizes.values()), tuple(sizes)
     return jax.make_mesh(shape, names, axis_types=(AxisType.Auto,) * len(names), devices=devices[:wanted])
 

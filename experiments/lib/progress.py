@@ -1,4 +1,4 @@
-"""Progress of long work on stderr: a bar with rate and remaining time on a terminal, a plain line now and then elsewhere."""
+"""Progress of long work on stderr, with rate and remaining time: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -76,8 +76,8 @@ class Progress:
         """The plain line at a time of the monotonic clock."""
         rate = self._rate(now)
         left = _duration((self._total - self._done) / rate) if rate > 0 else "unknown"
-        share = 100 * self._done / self._total
-        return f"{self._label}: {self._done:,}/{self._total:,} {self._unit} ({share:.0f} %), {self._rate_text(now)}, {left} left"
+        count = f"{self._done:,}/{self._total:,} {self._unit} ({100 * self._done / self._total:.0f} %)"
+        return f"{self._label}: {count}, {self._rate_text(now)}, {left} left"
 
 
 def track(items: Iterable[T], label: str, *, total: int, unit: str = "items", quiet: bool = False) -> Iterator[T]:

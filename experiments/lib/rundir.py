@@ -61,7 +61,7 @@ class Run:
         meta, config = (json.loads((self.path / f"{name}.json").read_text()) for name in ("meta", "config"))
         while (version := meta["schema"]) != SCHEMA:
             if version not in UPGRADES:
-                raise RunError(f"{self.path} has schema {version}; this code reads schema {SCHEMA} and its forerunners.")
+                raise RunError(f"{self.path} has schema {version}, and this code reads up to schema {SCHEMA}.")
             meta, config = UPGRADES[version](meta, config)
             meta["schema"] = version + 1
         return meta, config

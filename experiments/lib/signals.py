@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
 
 from experiments.lib.errors import Interrupted
@@ -22,7 +23,10 @@ class Notice:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator["Notice"]:
-        """Handles both signals; puts the former handlers back."""
+        """Handles both signals and puts the former handlers back; outside of the main thread it does nothing."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
         former = {number: signal.signal(number, self._handle) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield self

@@ -1,4 +1,4 @@
-"""Eight random walks. python -m tests.experiments.toy.walk"""
+"""Eight random walks: python tests/experiments/toy/walk.py"""
 
 import ml_collections as mlc
 

@@ -1,0 +1,95 @@
+"""The toy experiment, run in this process or in one of its own."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import pytest
+
+from experiments.lib import app
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+WALK = CHECKOUT / "tests/experiments/toy/walk.py"
+CONFIG = "tests/experiments/toy/configs/walk.py"
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def path(self) -> Path:
+        """The run directory that was printed."""
+        return Path(self.out.strip())
+
+
+@pytest.fixture(scope="session")
+def walk():
+    """The toy experiment's module."""
+    spec = importlib.util.spec_from_file_location("toy_walk", WALK)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["toy_walk"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def _one_revision(monkeypatch):
+    """The working tree may be edited while tests run; a resumed run must not take notice."""
+    monkeypatch.setenv("EQUIPOISE_REVISION", "as-tested")
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def launch(walk, root, capsys):
+    """Runs the toy experiment in this process, and puts jax's configuration back."""
+    names = ("jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl", "jax_threefry_partitionable")
+    before = {name: getattr(jax.config, name) for name in names}
+
+    def run(*arguments, main=walk.main, module="") -> Ended:
+        capsys.readouterr()
+        given = [f"--root={root}", "--compile_cache=off", *map(str, arguments)]
+        code = app.launch(main, given, default_config=CONFIG, module=module)
+        return Ended(code, *capsys.readouterr())
+
+    yield run
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
+    """Environment of a process of its own: this checkout, one compile cache for all of them."""
+    return os.environ | {
+        "PYTHONPATH": str(CHECKOUT),
+        "EQUIPOISE_REVISION": "as-tested",
+        "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")),
+    }
+
+
+@pytest.fixture
+def start(environment, root):
+    """Starts the toy experiment in a process of its own; whatever is left of it is killed at the end of the test."""
+    started = []
+
+    def run(*arguments, script=WALK, **keywords) -> subprocess.Popen:
+        command = [sys.executable, str(script), f"--root={root}", *map(str, arguments)]
+        process = subprocess.Popen(
+            command, cwd=CHECKOUT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **keywords
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
