@@ -21,7 +21,7 @@ def reconstruction(stand_in):
 
 
 @pytest.fixture
-def save(csv_of):
+def save(tmp_path, csv_of):
     def write(table):
         path = tmp_path / "adult_reconstruction.csv"
         path.write_bytes(csv_of(table))
