@@ -1,12 +1,173 @@
+"""Exact prequential ridge regression of many programs, in blocks: the public function."""
+
+import functools
+from typing import Literal
+
 import jax
-from pallas_kernels.prequential_ridge import reference, xla
+import jax.numpy as jnp
+import numpy as np
+
+from pallas_kernels import _blocks
+from pallas_kernels._dispatch import Candidate, choose
+from pallas_kernels.prequential_ridge import reference, xla, xla_cpu
 from pallas_kernels.prequential_ridge.output import Output
 
-__all__ = ["Output", "prequential_ridge"]
+__all__ = ["Output", "compact", "prequential_ridge"]
+
+_NAME = "prequential_ridge"
+Impl = Literal["xla", "pallas_tpu", "pallas_interpret", "reference"]
 
 
-def prequential_ridge(features, labels, rows, *, factor, weights, block_size=None, impl=None):
-    block_size = block_size or 32
-    if impl == "reference":
-        return reference.prequential_ridge(features, labels, rows, factor, weights)
-    return xla.lockstep(features, labels, rows, factor, weights, block_size=block_size)
+def prequential_ridge(
+    features: jax.Array,
+    labels: jax.Array,
+    rows: jax.Array,
+    *,
+    factor: jax.Array,
+    weights: jax.Array,
+    block_size: int | None = None,
+    impl: Impl | None = None,
+) -> Output:
+    """Online ridge regression: each program predicts its rows in order, and learns each before the next.
+
+    A program is one learner, for instance one (replicate, group). `rows[p]` lists the rows of the shared table that it sees,
+    in its own order, so permutations and sub-sequences copy no features. Blocks that hold padding only cost nothing on a
+    CPU and in the TPU kernel: `compact` moves padding to the end of each program. On GPUs programs run in lockstep.
+
+    Args:
+      features: `[n, d]` float32 or float64.
+      labels: `[n]`, same dtype.
+      rows: `[P, L]` integers below `n`; negative entries are padding and change nothing.
+      factor: `[P, d, d]` symmetric positive definite `(lambda I + sum x x')^-1` to start from.
+      weights: `[P, d]` ridge weights to start from.
+      block_size: rows learnt together by matrix products; None for the tuned value. The result does not depend on it but
+        for rounding; a run that stops at a multiple of it and goes on from its `Output` repeats the undivided one.
+      impl: None for the best implementation on each platform, or one by name, which never falls back.
+
+    Returns:
+      `Output(residual [P, L], pivot [P, L], factor, weights)`.
+
+    Differentiable in features, labels, factor and weights, forwards and backwards, whatever `impl`: derivatives go through
+    the lockstep form, which keeps one `[P, d, d]` state per block. Under `vmap` the batch becomes more programs.
+
+    Raises:
+      ValueError: shapes or dtypes do not fit, rows out of range, block_size < 1, or unknown impl.
+      NotImplementedError: the named impl cannot serve these arguments; the message says why.
+
+    Source: Sherman-Morrison over blocks (Woodbury); innovations form. Equal to `reference.py` to 1e-10 in float64.
+    """
+    rows, *table = (jnp.asarray(a) for a in (rows, features, labels, factor, weights))
+    _check(rows, *table, block_size)
+    return _differentiable(block_size, impl, rows.astype(jnp.int32), *table)
+
+
+def compact(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Moves the padding of each program to its end, keeping the order of its rows.
+
+    Args:
+      rows: `[P, L]` integers, negative = padding.
+
+    Returns:
+      `(packed, slot)`, both `[P, L]`: the rows, and where each entry of `rows` went. Bring a result back with
+      `jnp.take_along_axis(out.residual, slot, axis=1)`; padding lands on padding.
+    """
+    present = rows >= 0
+    count = jnp.sum(present, axis=1, keepdims=True, dtype=jnp.int32)
+    kept = jnp.cumsum(present, axis=1, dtype=jnp.int32)
+    padded = jnp.arange(1, rows.shape[1] + 1, dtype=jnp.int32)[None] - kept
+    slot = jnp.where(present, kept - 1, count + padded - 1)
+    packed = jax.vmap(lambda row, to: jnp.zeros_like(row).at[to].set(row, unique_indices=True))(rows, slot)
+    return packed, slot
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _differentiable(block_size, impl, rows, features, labels, factor, weights):
+    return _batchable(block_size, impl)(rows, features, labels, factor, weights)
+
+
+@_differentiable.defjvp
+def _derivative(block_size, impl, primals, tangents):
+    rows, primals = primals[0], tuple(primals[1:])
+    size = block_size or _sizes("default", primals[0]).rows
+    return jax.jvp(lambda *table: xla.lockstep(*table[:2], rows, *table[2:], block_size=size), primals, tuple(tangents[1:]))
+
+
+@functools.cache
+def _batchable(block_size, impl):
+    """The operation; a `vmap` over it becomes more programs of one call, since loops of unlike length batch badly."""
+
+    @jax.custom_batching.custom_vmap
+    def operation(rows, features, labels, factor, weights):
+        args = features, labels, rows, factor, weights
+        return choose(_NAME, impl, _candidates(block_size), *args)(*args)
+
+    @operation.def_vmap
+    def more_programs(size, batched, *args):
+        args = [
+            a if b else jnp.broadcast_to(a[None], (size, *a.shape))
+            # A table that is the same for the whole batch stays one table.
+            if i in (0, 3, 4) or batched[1] or batched[2] else a
+            for i, (a, b) in enumerate(zip(args, batched, strict=True))
+        ]  # fmt: skip
+        rows, features, labels, factor, weights = args
+        if batched[1] or batched[2]:
+            shift = jnp.arange(size, dtype=rows.dtype)[:, None, None] * features.shape[1]
+            rows = jnp.where(rows < 0, rows, rows + shift)
+            features, labels = (a.reshape(-1, *a.shape[2:]) for a in (features, labels))
+        out = operation(
+            *(rows.reshape(-1, rows.shape[-1]), features, labels),
+            *(a.reshape(-1, *a.shape[2:]) for a in (factor, weights)),
+        )
+        out = jax.tree.map(lambda a: a.reshape(size, -1, *a.shape[1:]), out)
+        return out, jax.tree.map(lambda a: True, out)
+
+    return operation
+
+
+@functools.cache
+def _candidates(block_size):
+    def lockstep(features, *rest):
+        return xla.lockstep(features, *rest, block_size=block_size or _sizes("default", features).rows)
+
+    def lanes(features, *rest):
+        sizes = _sizes("cpu", features)
+        return xla_cpu.lanes(features, *rest, block_size=block_size or sizes.rows, programs=sizes.programs)
+
+    return {
+        "xla": Candidate({"cpu": lanes, "default": lockstep}),
+        "reference": Candidate({"default": reference.prequential_ridge}, automatic=False),
+    }
+
+
+def _sizes(platform, features):
+    return _blocks.tuned(_NAME, platform, features.dtype, features.shape[1])
+
+
+def _check(rows, features, labels, factor, weights, block_size):
+    num_rows, width = _ranked("features", features, 2)
+    num_programs, _ = _ranked("rows", rows, 2)
+    _shaped("labels", labels, (num_rows,))
+    _shaped("factor", factor, (num_programs, width, width))
+    _shaped("weights", weights, (num_programs, width))
+    if features.dtype not in (jnp.float32, jnp.float64):
+        raise ValueError(f"features must be float32 or float64, got {features.dtype}.")
+    for name, value in {"labels": labels, "factor": factor, "weights": weights}.items():
+        if value.dtype != features.dtype:
+            raise ValueError(f"{name} must have the dtype of features, {features.dtype}, got {value.dtype}.")
+    if not jnp.issubdtype(rows.dtype, jnp.integer):
+        raise ValueError(f"rows must be integers, got {rows.dtype}.")
+    if block_size is not None and block_size < 1:
+        raise ValueError(f"block_size must be >= 1, got {block_size}.")
+    if not isinstance(rows, jax.core.Tracer) and rows.size and np.max(rows) >= num_rows:
+        raise ValueError(f"rows must be below the number of rows of features, {num_rows}, got {np.max(rows)}.")
+
+
+def _ranked(name, value, rank):
+    if value.ndim != rank:
+        raise ValueError(f"{name} must have {rank} axes, got shape {value.shape}.")
+    return value.shape
+
+
+def _shaped(name, value, expected):
+    if value.shape != expected:
+        raise ValueError(f"{name} must have shape {expected}, got {value.shape}.")

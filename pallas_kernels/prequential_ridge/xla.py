@@ -1,38 +1,58 @@
+"""Blocked prequential ridge, all programs in lockstep, by library Cholesky and triangular solves.
+
+The path of GPUs, of TPUs without the kernel, and of derivatives: one `lax.scan` over blocks, every operation batched over
+the programs, so that a wide accelerator is filled by programs. CPUs have a schedule of their own (`xla_cpu.py`).
+
+Source: blocked innovations form of the recursion in `reference.py`. For a block X of B rows with P and theta from before it,
+
+    S = I + X P X' = C C',   e = C^-1 (y - X theta),   U = C^-1 X P,   theta += U' e,   P -= U' U,
+
+row k's residual is C_kk e_k and its pivot C_kk^2. Padding is a zero row with label zero: pivot 1, nothing learnt.
+"""
+
 import jax
 import jax.numpy as jnp
 
+from pallas_kernels import _blocks
 from pallas_kernels.prequential_ridge.output import Output
+
+__all__ = ["lockstep", "take_rows"]
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 
 
+def take_rows(features, labels, rows):
+    """Features `[..., d]` and labels `[...]` of `rows [...]`; zero where the row is negative."""
+    present = rows >= 0
+    return jnp.where(present[..., None], features[rows], 0), jnp.where(present, labels[rows], 0)
+
+
 def lockstep(features, labels, rows, factor, weights, *, block_size):
+    """Same contract as `api.prequential_ridge`; `rows [P, L]`, work `P L d^2` whatever is padding."""
     num_programs, length = rows.shape
-    num_blocks = -(-length // block_size)
-    rows = jnp.pad(rows, ((0, 0), (0, num_blocks * block_size - length)), constant_values=-1)
-    blocks = jnp.moveaxis(rows.reshape(num_programs, num_blocks, block_size), 1, 0)
-    identity = jnp.eye(block_size, dtype=features.dtype)
+    rows = _blocks.pad_axis(rows, 1, _blocks.round_up(length, block_size), -1)
+    blocks = jnp.moveaxis(rows.reshape(num_programs, -1, block_size), 1, 0)
 
-    def one_block(factor, weights, rows):
-        present = rows >= 0
-        x = jnp.where(present[:, None], features[rows], 0)
-        y = jnp.where(present, labels[rows], 0)
-        gain = jnp.dot(x, factor, precision=_HIGHEST)
-        gram = identity + jnp.dot(gain, x.T, precision=_HIGHEST)
-        residual = y - jnp.dot(x, weights, precision=_HIGHEST)
-        root = jnp.linalg.cholesky(gram, symmetrize_input=False)
-        diagonal = jnp.diagonal(root)
-        scaled = jax.scipy.linalg.solve_triangular(
-            root, jnp.concatenate([residual[:, None], gain], axis=1), lower=True
-        )
-        innovation, gain = scaled[:, 0], scaled[:, 1:]
-        weights = weights + jnp.dot(innovation, gain, precision=_HIGHEST)
-        factor = factor - jnp.dot(gain.T, gain, precision=_HIGHEST)
-        return (factor, weights), (innovation * diagonal, diagonal**2)
+    def step(state, block):
+        return jax.vmap(_learn)(*state, *take_rows(features, labels, block))
 
-    def body(state, rows):
-        return jax.vmap(one_block)(*state, rows)
+    (factor, weights), (residual, pivot) = jax.lax.scan(step, (factor, weights), blocks)
+    residual, pivot = (jnp.moveaxis(v, 0, 1).reshape(num_programs, -1)[:, :length] for v in (residual, pivot))
+    return Output(residual, pivot, factor, weights)
 
-    (factor, weights), (residual, pivot) = jax.lax.scan(body, (factor, weights), blocks)
-    flat = (jnp.moveaxis(v, 0, 1).reshape(num_programs, -1)[:, :length] for v in (residual, pivot))
-    return Output(*flat, factor, weights)
+
+def _learn(factor, weights, x, y):
+    gain = jnp.dot(x, factor, precision=_HIGHEST)
+    residual = y - jnp.dot(x, weights, precision=_HIGHEST)
+    gram = jnp.eye(len(x), dtype=x.dtype) + jnp.dot(gain, x.T, precision=_HIGHEST)
+    root = jax.lax.linalg.cholesky(gram, symmetrize_input=False)
+    solved = jax.lax.linalg.triangular_solve(
+        root, jnp.concatenate([residual[:, None], gain], axis=1), left_side=True, lower=True
+    )
+    innovation, update = solved[:, 0], solved[:, 1:]
+    scale = jnp.diagonal(root)
+    state = (
+        factor - jnp.dot(update.T, update, precision=_HIGHEST),
+        weights + jnp.dot(innovation, update, precision=_HIGHEST),
+    )
+    return state, (scale * innovation, scale**2)

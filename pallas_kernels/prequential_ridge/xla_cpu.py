@@ -1,0 +1,158 @@
+"""Blocked prequential ridge for one CPU core: a few programs side by side, padding skipped, no library factorisation.
+
+Same algebra as `xla.py`; what differs is measured choice (`tuned/prequential_ridge.json`):
+
+* Programs are lanes. A few of them advance together, which shares the fixed cost of every XLA operation; a lane whose
+  program is finished takes the next longest one. Blocks of padding only are never visited, so the work is the number of
+  blocks with a row in them times `B d^2`, and no lane waits for the longest program.
+* The factorisation is elimination without pivoting, vectorised over lanes and columns, that leaves the inverse of the unit
+  triangular factor in place. LAPACK's calls on 32 x 32 matrices take twice the time.
+* Both sides of a product contract their last axis. XLA hands those products to its fast small-matrix routines; `U' U`
+  with the leading axes contracted it does not.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from pallas_kernels import _blocks
+from pallas_kernels.prequential_ridge.output import Output
+from pallas_kernels.prequential_ridge.xla import take_rows
+
+__all__ = ["lanes"]
+
+
+class _Schedule(NamedTuple):
+    """`W` lanes, `P` programs."""
+
+    program: jax.Array  # [W] the program of each lane
+    left: jax.Array  # [W] blocks it still has to visit; 0 = idle
+    queued: jax.Array  # [] programs handed out so far
+    clock: jax.Array  # [] steps taken so far
+    lane: jax.Array  # [P] where and
+    since: jax.Array  # [P] from which step each program ran
+
+
+def lanes(features, labels, rows, factor, weights, *, block_size, programs):
+    """Same contract as `api.prequential_ridge`; at most `programs` programs are in flight at a time."""
+    num_programs, length = rows.shape
+    width = min(programs, num_programs)
+    rows = _blocks.pad_axis(rows, 1, _blocks.round_up(length, block_size), -1)
+    blocks = rows.reshape(num_programs, -1, block_size)
+    num_blocks = blocks.shape[1]
+    occupied = jnp.any(blocks >= 0, axis=2)
+    visits = jnp.argsort(~occupied, axis=1, stable=True).astype(jnp.int32)
+    todo = jnp.sum(occupied, axis=1, dtype=jnp.int32)
+    longest_first = jnp.argsort(-todo, stable=True).astype(jnp.int32)
+
+    def one_step(schedule, i, state):
+        visit = visits[schedule.program, jnp.minimum(todo[schedule.program] - schedule.left + i, num_blocks - 1)]
+        block = jnp.where((schedule.left > 0)[:, None], blocks[schedule.program, visit], -1)
+        return _learn(*state, *take_rows(features, labels, block))
+
+    def until_a_lane_is_free(carry):
+        schedule, state, finals, traces = carry
+        steps = jnp.min(jnp.where(schedule.left > 0, schedule.left, num_blocks))
+
+        def body(i, carry):
+            state, traces = carry
+            state, seen = one_step(schedule, i, state)
+            at = schedule.clock + i
+            return state, tuple(jax.lax.dynamic_update_index_in_dim(t, s, at, 0) for t, s in zip(traces, seen, strict=True))
+
+        state, traces = jax.lax.fori_loop(0, steps, body, (state, traces))
+        finals = tuple(f.at[schedule.program].set(s) for f, s in zip(finals, state, strict=True))
+        schedule, changed = _refill(schedule, steps, longest_first, todo)
+        state = tuple(
+            jnp.where(changed.reshape((-1,) + (1,) * (s.ndim - 1)), f[schedule.program], s)
+            for f, s in zip(finals, state, strict=True)
+        )
+        return schedule, state, finals, traces
+
+    first = longest_first[:width]
+    zeros = jnp.zeros(num_programs, jnp.int32)
+    schedule = _Schedule(
+        program=first,
+        left=todo[first],
+        queued=jnp.int32(width),
+        clock=jnp.int32(0),
+        lane=zeros.at[first].set(jnp.arange(width, dtype=jnp.int32)),
+        since=zeros,
+    )
+    # No lane idles while a program waits, so the schedule ends within the mean load and one program more.
+    most_steps = min(num_programs, -(-num_programs // width) + 1) * num_blocks
+    traces = (jnp.zeros((most_steps, width, block_size), features.dtype),) * 2
+    schedule, _, (factor, weights), traces = jax.lax.while_loop(
+        lambda carry: jnp.any(carry[0].left > 0),
+        until_a_lane_is_free,
+        (schedule, (factor[first], weights[first]), (factor, weights), traces),
+    )
+
+    step = schedule.since[:, None] + jnp.cumsum(occupied, axis=1) - 1
+    residual, pivot = (
+        jnp.where(occupied[..., None], trace[step, schedule.lane[:, None]], fill).reshape(num_programs, -1)[:, :length]
+        for trace, fill in zip(traces, (0, 1), strict=True)
+    )
+    return Output(residual, pivot, factor, weights)
+
+
+def _refill(schedule, steps, longest_first, todo):
+    """The schedule after `steps` steps, lanes that became free holding the next programs, and which lanes those are."""
+    free = schedule.left == steps
+    slot = schedule.queued + jnp.cumsum(free, dtype=jnp.int32) - 1
+    changed = free & (slot < len(todo))
+    program = jnp.where(changed, longest_first[jnp.minimum(slot, len(todo) - 1)], schedule.program)
+    clock = schedule.clock + steps
+    # Lanes that keep their program must not rewrite its record: their index lies past the end and is dropped.
+    record = jnp.where(changed, program, len(todo))
+    schedule = _Schedule(
+        program=program,
+        left=jnp.where(changed, todo[program], jnp.maximum(schedule.left - steps, 0)),
+        queued=schedule.queued + jnp.sum(changed, dtype=jnp.int32),
+        clock=clock,
+        lane=schedule.lane.at[record].set(jnp.arange(len(free), dtype=jnp.int32), mode="drop"),
+        since=schedule.since.at[record].set(clock, mode="drop"),
+    )
+    return schedule, changed
+
+
+def _learn(factor, weights, x, y):
+    """One block per lane: `factor [W, d, d]`, `weights [W, d]`, `x [W, B, d]`, `y [W, B]`."""
+    residual = y - _contract(x, weights, 1)
+    gain = _contract(factor, x, 2)  # [W, d, B]
+    gram = jnp.eye(x.shape[1], dtype=x.dtype)[None] + _contract(x, gain, 1)
+    inverse, pivot = _inverse_triangular(gram)
+    scale = jnp.sqrt(pivot)
+    inverse = inverse / scale[..., None]
+    innovation = _contract(inverse, residual, 1)
+    update = _contract(gain, inverse, 2)  # [W, d, B]
+    state = factor - _contract(update, update, 2), weights + _contract(update, innovation, 1)
+    return state, (scale * innovation, pivot)
+
+
+def _contract(a, b, axis):
+    """`a`'s last axis with axis `axis` of `b`, lane by lane."""
+    return jax.lax.dot_general(a, b, (((a.ndim - 1,), (axis,)), ((0,), (0,))), precision=jax.lax.Precision.HIGHEST)
+
+
+def _inverse_triangular(gram):
+    """`L^-1` and `D` of `gram = L D L'` (`[W, B, B]`, L unit lower triangular) by elimination in place.
+
+    After step k, column k below the diagonal holds column k of the inverse accumulated so far, and rows above k are final.
+    """
+    size = gram.shape[-1]
+    index = jnp.arange(size)
+
+    def eliminate(k, a):
+        row = jax.lax.dynamic_slice_in_dim(a, k, 1, axis=1)
+        column = jax.lax.dynamic_slice_in_dim(a, k, 1, axis=2)
+        reciprocal = 1 / jax.lax.dynamic_slice_in_dim(row, k, 1, axis=2)
+        # Adding 1 to the pivot's place turns a_ik - a_ik into -a_ik / a_kk: the entry of the inverse.
+        multiplier = (row + (index == k).astype(a.dtype)[None, None]) * reciprocal
+        return a - jnp.where((index > k)[None, :, None], column, 0) * multiplier
+
+    a = jax.lax.fori_loop(0, size, eliminate, gram)
+    below, diagonal = (compare(index[:, None], index[None])[None] for compare in (jnp.greater, jnp.equal))
+    pivot = jnp.sum(jnp.where(diagonal, a, 0), axis=2)
+    return jnp.where(below, a, diagonal.astype(a.dtype)), pivot
