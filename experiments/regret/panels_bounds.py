@@ -1,0 +1,192 @@
+"""Drawings of bounds: measured against allowed, how close the two come, and both as the rounds go by."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from experiments.lib import style
+from experiments.regret import panels_numbers as numbers
+
+__all__ = [
+    "DATA_METHODS", "THEOREMS", "curves_panel", "data_ratios", "data_table", "instance_ratio", "quick_look",
+    "ratio_panel", "scatter_panel", "worst_group",
+]  # fmt: skip
+
+#: What a theorem is called in figures, and the metrics of the instances that it speaks of.
+THEOREMS = {
+    "T1  ANH in the group learner": ("meta/anh_mean", "meta/anh_expected"),
+    "T1  ANH, confidence-rated": ("meta/confident",),
+    "T1  ANH, mixtures of experts": ("meta/confident_mixture",),
+    "T2  ridge experts": ("expert/anh_mean", "expert/anh_expected", "expert/aa", "expert/ewa"),
+    "T2  VAW experts": ("expert/vaw",),
+    "T3  group regret, ANH": ("total/anh_mean", "total/anh_expected"),
+    "T4  specialist AA": ("meta/aa", "meta/aa_opinions"),
+    "T4  specialist EWA": ("meta/ewa", "meta/ewa_opinions"),
+    "T2+T4  group regret, AA": ("total/aa",),
+    "T2+T4  group regret, EWA": ("total/ewa",),
+    "T6  Blum–Lykouris": ("meta/blum_lykouris",),
+    "T6  multiplicative weights": ("meta/multiplicative_weights",),
+}
+
+#: Methods of the comparison (`experiments.regret.protocol`) that stand for a theorem on data.
+DATA_METHODS = ("anh_mean", "aa")
+
+_LOOKS = {
+    "ridge": style.Look("ridge experts (T2)", style.PALETTE["blue"], "-", "o"),
+    "vaw": style.Look("VAW experts (T2)", style.PALETTE["green"], "-", "s"),
+    "anh": style.Look("ANH", style.PALETTE["blue"], "-", "o"),
+    "aa": style.Look("AA", style.PALETTE["vermilion"], "-", "^"),
+    "ewa": style.Look("EWA", style.PALETTE["orange"], "-", "v"),
+    "blum_lykouris": style.Look("Blum–Lykouris", style.PALETTE["purple"], "-", "p"),
+    "multiplicative_weights": style.Look("mult. weights", style.PALETTE["green"], "-", "s"),
+}
+
+#: The clouds of each part's panel: look, theorem, and the metrics that it holds.
+CLOUDS = {
+    "expert": (("ridge", "", THEOREMS["T2  ridge experts"]), ("vaw", "", THEOREMS["T2  VAW experts"])),
+    "meta": (
+        ("anh", " (T1)", THEOREMS["T1  ANH in the group learner"] + THEOREMS["T1  ANH, confidence-rated"]),
+        ("aa", " (T4)", THEOREMS["T4  specialist AA"]),
+        ("ewa", " (T4)", THEOREMS["T4  specialist EWA"]),
+        ("blum_lykouris", " (T6)", THEOREMS["T6  Blum–Lykouris"]),
+        ("multiplicative_weights", " (T6)", THEOREMS["T6  multiplicative weights"]),
+    ),
+    "total": (
+        ("anh", " (T3)", THEOREMS["T3  group regret, ANH"]),
+        ("aa", " (T2+T4)", THEOREMS["T2+T4  group regret, AA"]),
+        ("ewa", " (T2+T4)", THEOREMS["T2+T4  group regret, EWA"]),
+    ),
+}  # fmt: skip
+
+_TITLES = {
+    "expert": "expert part: own expert − hindsight",
+    "meta": "meta part: learner − own expert",
+    "total": "regret of a group: both parts",
+}  # fmt: skip
+
+_FLOOR = 1e-3  # regret below it, negative too, is drawn here
+
+
+def instance_ratio(run, names: Sequence[str]) -> float:
+    """Largest measured/bound over the metrics, all instances, entries and rounds."""
+    return float(max(run.curves[name][-1].max() for name in names))
+
+
+def _tightest(run, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """After the last round, of every instance the entry that comes closest to its bound: measured, bound."""
+    xs, ys = [], []
+    for name in names:
+        measured, bound = run.results[f"measured/{name}"], run.results[f"bound/{name}"]
+        ratio = np.where(bound > _FLOOR, measured / np.maximum(bound, _FLOOR), -np.inf)
+        entry = ratio.argmax(axis=1)[:, None]
+        kept = np.take_along_axis(ratio, entry, axis=1)[:, 0] > -np.inf
+        xs.append(np.take_along_axis(measured, entry, axis=1)[kept, 0])
+        ys.append(np.take_along_axis(bound, entry, axis=1)[kept, 0])
+    return np.concatenate(xs), np.concatenate(ys)
+
+
+def data_table(run, part: str, method: str) -> tuple[np.ndarray, np.ndarray]:
+    """At the end of a data run, measured and bound of every group, means over shuffles, `[G]` each."""
+    found = getattr(numbers.measured_parts(run, method), part), getattr(numbers.bounds(run, method), part)
+    return tuple(values[-1].mean(axis=0) for values in found)
+
+
+def data_ratios(run) -> dict[str, float]:
+    """Largest measured/bound of every part over all logged points, shuffles and groups of a data run."""
+    found = {"expert": numbers.expert_ratio(run)}
+    for method in numbers.covered_methods(run):
+        found |= {f"meta/{method}": numbers.meta_ratio(run, method), f"total/{method}": numbers.total_ratio(run, method)}
+    return found
+
+
+def scatter_panel(ax, part: str, run, data: Mapping[str, object] | None = None) -> None:
+    """Bound against measured regret, a point per instance; the groups of the data sets as large points.
+
+    Args:
+      part: "expert", "meta" or "total".
+      run: of the instances.
+      data: name -> run of the comparison.
+    """
+    top = 1.0
+    for key, theorem, names in CLOUDS[part]:
+        how = _LOOKS[key]
+        x, y = _tightest(run, names)
+        ax.scatter(np.maximum(x, _FLOOR), y, s=5, marker=how.marker, color=how.color, alpha=0.35, linewidths=0,
+                   label=f"{how.label}{theorem}", rasterized=True)  # fmt: skip
+        top = max(top, y.max())
+    for name, source in (data or {}).items():
+        for method in DATA_METHODS if part != "expert" else DATA_METHODS[:1]:
+            x, y = data_table(source, part, method)
+            how = _LOOKS["ridge" if part == "expert" else method.removesuffix("_mean")]
+            ax.scatter(np.maximum(x, _FLOOR), y, s=22, marker=how.marker, color=how.color, edgecolors="black",
+                       linewidths=0.7, zorder=4, label=f"{name}, {how.label.split(' (')[0]}")  # fmt: skip
+            top = max(top, y.max())
+    line = np.array([_FLOOR, 3 * top])
+    ax.plot(line, line, color="black", linewidth=0.8, zorder=3, label="_measured = bound")
+    ax.fill_between(line, line, _FLOOR * 0.5, color="0.93", linewidth=0, zorder=0)
+    ax.text(0.97, 0.05, "theorem violated", transform=ax.transAxes, ha="right", color="0.4", fontsize=7)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlim(_FLOOR * 0.8, 3 * top)
+    ax.set_ylim(0.02, 3 * top)
+    ax.set_title(_TITLES[part])
+    ax.set_xlabel("measured (squared loss; ≤ 10⁻³ at the edge)")
+
+
+def worst_group(run, part: str, method: str) -> int:
+    """The group with the largest measured value at the end, mean over shuffles."""
+    return int(data_table(run, part, method)[0].argmax())
+
+
+def curves_panel(ax, run, part: str, methods: Sequence[str] = ("anh_clip", "aa")) -> int:
+    """Measured and live certificate of the methods' worst group against its rounds; returns the group."""
+    group = worst_group(run, part, methods[0])
+    rounds = numbers.at_hindsight(run, "rounds")[..., group].mean(axis=1)
+    for method in methods:
+        how = _LOOKS[method.partition("_")[0]]
+        measured = getattr(numbers.measured_parts(run, method), part)[..., group]
+        bound = getattr(numbers.bounds(run, method), part)[..., group]
+        style.curve(ax, rounds, measured, how, label=f"{how.label}, measured", count=False)
+        ax.plot(rounds, bound.mean(axis=1), color=how.color, linestyle="--", label=f"{how.label}, certificate")
+    ax.axhline(0, color="0.6", linewidth=0.6, zorder=1)
+    ax.set_xlim(0, rounds[-1])
+    ax.set_xlabel(f"rounds of the group {run.axes['group'][group]}")
+    return group
+
+
+def ratio_panel(ax, run, data: Mapping[str, object] | None = None) -> None:
+    """How close every theorem comes to being violated: the largest measured/bound, by theorem."""
+    labels = list(THEOREMS)
+    ratios = [instance_ratio(run, names) for names in THEOREMS.values()]
+    places = np.arange(len(labels))[::-1]
+    ax.barh(places, ratios, height=0.62, color="0.72", label=f"{run.config.run.replicates} instances")
+    for place, ratio in zip(places, ratios, strict=True):
+        ax.text(min(ratio, 0.97) - 0.02, place, f"{ratio:.2f}", ha="right", va="center", fontsize=6)
+    positions = {
+        "expert": "T2  ridge experts", "meta/anh_mean": "T1  ANH in the group learner", "meta/aa": "T4  specialist AA",
+        "meta/ewa": "T4  specialist EWA", "total/anh_mean": "T3  group regret, ANH",
+        "total/aa": "T2+T4  group regret, AA", "total/ewa": "T2+T4  group regret, EWA",
+    }  # fmt: skip
+    for name, source in (data or {}).items():
+        found = data_ratios(source)
+        shown = [(found[key], places[labels.index(row)]) for key, row in positions.items() if key in found]
+        x, y = np.array(shown).T
+        ax.scatter(np.maximum(x, 0), y, s=14, color=style.PALETTE["vermilion"], edgecolors="black", linewidths=0.5,
+                   zorder=4, label=name)  # fmt: skip
+    ax.axvline(1, color="black", linewidth=0.8)
+    ax.set_xlim(0, 1.05)
+    ax.set_yticks(places, labels)
+    ax.tick_params(axis="y", length=0, labelsize=6)
+    ax.grid(axis="y", visible=False)
+    ax.set_title("largest measured / bound, any round")
+
+
+def quick_look(run) -> None:
+    """Scatter of the three parts and the tightest ratios, into the run directory."""
+    fig, axes = style.figure("text", 0.75, 2, 2)
+    for ax, part in zip(axes.flat, CLOUDS, strict=False):
+        scatter_panel(ax, part, run)
+        ax.set_ylabel("bound")
+        ax.legend(loc="upper left")
+    ratio_panel(axes[1, 1], run)
+    style.save(style.stamp(fig, [run]), run.figure("bounds"))
