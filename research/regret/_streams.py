@@ -1,10 +1,11 @@
 """Rows of a problem's time-indexed arrays, selected by the step counter of a state."""
 
 import jax.numpy as jnp
+import numpy as np
 
 from research.core import validate
 
-__all__ = ["require_rows", "row", "rows"]
+__all__ = ["only_counted", "require_rows", "row", "rows"]
 
 
 def rows(stream, step, num_steps, *, fill):
@@ -15,6 +16,12 @@ def rows(stream, step, num_steps, *, fill):
 def row(stream, step, *, fill):
     """Row `step` of `stream [T, ...]`, or `fill` past the end."""
     return jnp.asarray(stream).at[step].get(mode="fill", fill_value=fill)
+
+
+def only_counted(values, awake):
+    """NumPy `values [T, N]` with 0 for sleepers, except in rounds with nobody awake: there the prior uses them all."""
+    awake = np.asarray(awake) > 0
+    return np.where(awake | ~awake.any(axis=-1, keepdims=True), np.asarray(values), 0)
 
 
 def require_rows(available, num_steps, step=0):

@@ -197,9 +197,11 @@ def validate(problem, params):
     checks.probability_vector("prior", prior)
     checks.in_range("labels", labels, 0.0, 1.0)
     if checks.is_concrete(predictions, awake):
-        counted = (awake > 0) | ~jnp.any(awake > 0, axis=-1, keepdims=True)
-        checks.in_range("predictions", jnp.where(counted, predictions, 0), 0.0, 1.0)
+        checks.in_range("predictions", _streams.only_counted(predictions, awake), 0.0, 1.0)
     _streams.require_rows(predictions.shape[0], params.num_steps)
+
+
+_validate = validate  # `run` has a flag of the same name
 
 
 def _prior(problem):
@@ -242,6 +244,11 @@ def run(problem, params, key=None, *, state=None, validate=True) -> Result:
     if validate:
         _validate(problem, params)
         _streams.require_rows(problem.predictions.shape[0], params.num_steps, state.step)
+    return _run(problem, params, state)
+
+
+@jax.jit
+def _run(problem, params, state):
     predictions = _streams.rows(problem.predictions, state.step, params.num_steps, fill=jnp.nan)
     labels = _streams.rows(problem.labels, state.step, params.num_steps, fill=jnp.nan)
     awake = _streams.rows(problem.awake, state.step, params.num_steps, fill=0)
@@ -256,9 +263,6 @@ def run(problem, params, key=None, *, state=None, validate=True) -> Result:
     state = State(state.step + params.num_steps, log_weights)
     trace = Info((prediction - labels) ** 2, prediction, p)
     return Result(certificate(prior, log_weights, params.rule), state, trace, status.of((state, trace)))
-
-
-_validate = validate  # `run` has a flag of the same name
 
 
 def example(key: Key) -> tuple[Problem, Params]:

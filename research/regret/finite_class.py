@@ -1,7 +1,7 @@
 """Baselines on a finite hypothesis class: one sleeping expert for every pair of a group and a hypothesis.
 
 A pair (g, f) is awake when group g is active and has the loss of hypothesis f. `blum_lykouris` runs AdaNormalHedge on
-the pairs; `multiplicative_weights` gives an awake pair weight exp(eta R) with a fixed eta, the closed form of the online
+the pairs; `multiplicative_weights` weighs an awake pair by exp(eta R) with a fixed eta, the closed form of the online
 multiobjective algorithm for these constraints. Both cost O(G K) per round, which an oracle-efficient learner avoids.
 Source: `blum:20`; `lee:22`. Guarantees: `regret_bound`, `hoeffding_bound`, `multiobjective_bound`.
 
@@ -134,6 +134,9 @@ def validate(problem, params):
     _streams.require_rows(losses.shape[0], params.num_steps)
 
 
+_validate = validate  # `run` has a flag of the same name
+
+
 def init(problem, params, key=None) -> State:
     """Round zero; `params` and `key` are not used."""
     del params, key
@@ -183,11 +186,13 @@ def run(problem, params, key=None, *, state=None, validate=True) -> Result:
     if validate:
         _validate(problem, params)
         _streams.require_rows(problem.losses.shape[0], params.num_steps, state.step)
+    return _run(problem, params, state)
+
+
+@jax.jit
+def _run(problem, params, state):
     state, trace = loops.scan_steps(step, problem, params, state, params.num_steps)
     return Result(state.regret, state, trace, status.of((state, trace)))
-
-
-_validate = validate  # `run` has a flag of the same name
 
 
 def example(key: Key) -> tuple[Problem, Params]:

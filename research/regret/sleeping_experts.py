@@ -176,14 +176,16 @@ def validate(problem, params):
     checks.in_range("awake", awake, 0.0, 1.0)
     checks.probability_vector("prior", prior)
     if checks.is_concrete(losses, awake):
-        counted = (awake > 0) | ~jnp.any(awake > 0, axis=-1, keepdims=True)
-        checks.finite("losses", jnp.where(counted, losses, 0))
+        checks.finite("losses", _streams.only_counted(losses, awake))
     _streams.require_rows(losses.shape[0], params.num_steps)
 
 
 def init_meta(prior):
     """R = C = 0 for all experts, in the dtype of `prior [N]`."""
     return MetaState(jnp.zeros_like(prior), jnp.zeros_like(prior))
+
+
+_validate = validate  # `run` has a flag of the same name
 
 
 def _prior(problem):
@@ -238,14 +240,16 @@ def run(problem, params, key=None, *, state=None, validate=True) -> Result:
     if validate:
         _validate(problem, params)
         _streams.require_rows(problem.losses.shape[0], params.num_steps, state.step)
+    return _run(problem, params, state)
+
+
+@jax.jit
+def _run(problem, params, state):
     awake = _streams.rows(problem.awake, state.step, params.num_steps, fill=0)
     losses = _streams.rows(problem.losses, state.step, params.num_steps, fill=jnp.nan)
     meta, trace = jax.lax.scan(_play, state.meta, _observations(_prior(problem), awake, losses))
     state = State(state.step + params.num_steps, meta)
     return Result(meta.regret, state, trace, status.of((state, trace)))
-
-
-_validate = validate  # `run` has a flag of the same name
 
 
 def example(key: Key) -> tuple[Problem, Params]:
