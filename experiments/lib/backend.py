@@ -24,6 +24,10 @@ NO_TPU = {
     "TPU_STDERR_LOG_LEVEL": "3",
 }
 
+#: NumPy's linear algebra on one thread: the matrices are small, threads that wait for a busy core cost ten times the
+#: work, and the number of threads must not change the last bits.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
 
 def tpu_present() -> bool:
     """Whether the kernel shows TPU device files."""
@@ -31,16 +35,17 @@ def tpu_present() -> bool:
 
 
 def gpu_plausible() -> bool:
+    """Whether there are device files of a GPU; a Mac always has one."""
     return any(os.path.exists(device) for device in ("/dev/nvidiactl", "/dev/kfd")) or platform.system() == "Darwin"
 
 
 def prepare_environment(environ: MutableMapping[str, str] = os.environ, *, cpu_devices: int = 0) -> None:
-    """Makes jax start quietly on what is there; a value that the user has set stays.
+    """Makes jax start quietly on what is there, and NumPy on one thread; a value that the user has set stays.
 
     With libtpu installed and no TPU, jax would try it, print five lines and fall back.
 
     Args:
-      environ: changed in place, before jax is imported.
+      environ: changed in place, before jax and NumPy are imported.
       cpu_devices: > 0 rehearses that many devices on the CPU.
 
     Raises:
@@ -50,6 +55,8 @@ def prepare_environment(environ: MutableMapping[str, str] = os.environ, *, cpu_d
         if "cpu" not in environ.get("JAX_PLATFORMS", "cpu").split(","):
             raise UsageError(f"--cpu_devices needs the CPU, and JAX_PLATFORMS is {environ['JAX_PLATFORMS']!r}.")
         environ["JAX_PLATFORMS"] = "cpu"
+    for name, value in ONE_THREAD.items():
+        environ.setdefault(name, value)
     if tpu_present():
         return
     for name, value in NO_TPU.items():
