@@ -35,13 +35,13 @@ class Entry(NamedTuple):
 
     @property
     def expected(self) -> Path:
-        """Its published numbers, which need not exist."""
+        """Published numbers for its `claims`; a figure and a table of one name share the file."""
         return self.path.parent / "expected" / f"{self.path.stem.partition('_')[2]}.json"
 
     def load(self) -> ModuleType:
-        """Imports it and checks that it has the names that a figure or a table has."""
+        """Imports it and checks that it has the names that a figure or a table has; `claims` may be left out."""
         module = importlib.import_module(f"paper_figures.{self.path.parent.name}.{self.path.stem}")
-        wanted = ["CONFIGS", "PAPER_CONFIGS", "caption", "claims", "table" if self.is_table else "draw"]
+        wanted = ["CONFIGS", "PAPER_CONFIGS", "caption", "table" if self.is_table else "draw"]
         if missing := [name for name in wanted if not hasattr(module, name)]:
             raise UsageError(f"{self.name} lacks {', '.join(missing)}.")
         return module
@@ -69,9 +69,9 @@ class Needed(NamedTuple):
         return (self.directory / "DONE").exists()
 
 
-def entries(folder: Path = FOLDER) -> list[Entry]:
+def entries() -> list[Entry]:
     """All figures and tables, by family and name."""
-    found = (path for path in folder.glob("*/*.py") if re.match(r"(fig|tab)_\w+\.py$", path.name))
+    found = (path for path in FOLDER.glob("*/*.py") if re.match(r"(fig|tab)_\w+\.py$", path.name))
     return [Entry(f"{path.parent.name}/{path.stem}", path) for path in sorted(found)]
 
 

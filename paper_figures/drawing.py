@@ -31,7 +31,7 @@ def draw(entry: Entry, module: ModuleType, runs: Sequence, form: str, out: Path)
 
     path = out / entry.name
     path.parent.mkdir(parents=True, exist_ok=True)
-    judged = claims_lib.judge(entry.name, claims_lib.read(entry.expected), module.claims(runs), form)
+    judged = _judge(entry, module, runs, form)
     if entry.is_table:
         table = module.table(runs)
         written, numbers = tables.save(table, path), _table_numbers(table)
@@ -45,6 +45,12 @@ def draw(entry: Entry, module: ModuleType, runs: Sequence, form: str, out: Path)
     written.append(path.with_name(f"{path.name}.json"))
     files.replace(written[-1], files.json_text(record))
     return written, judged
+
+
+def _judge(entry: Entry, module: ModuleType, runs: Sequence, form: str) -> list[Judged]:
+    if not hasattr(module, "claims"):
+        return []
+    return claims_lib.judge(entry.name, claims_lib.read(entry.expected), module.claims(runs), form)
 
 
 def _table_numbers(table) -> list[dict[str, Any]]:

@@ -89,7 +89,7 @@ def figure(
       rows, columns: panels. With one of each a single `Axes` comes back, otherwise an array `[rows, columns]`.
       subplots: passed to `Figure.subplots`, such as `sharex=True`.
     """
-    matplotlib.style.use(STYLE_FILE)
+    matplotlib.rcParams.update(matplotlib.rc_params_from_file(STYLE_FILE, use_default_template=False))
     inches = WIDTHS[width] if isinstance(width, str) else width
     fig = Figure(figsize=(inches, inches * ratio), layout="constrained")
     axes = fig.subplots(rows, columns, squeeze=False, **subplots)
@@ -179,7 +179,7 @@ def plotted(fig: Figure) -> list[dict[str, Any]]:
         panel["bands"], panel["points"] = [], []
         for artist in ax.collections:
             if isinstance(artist, PathCollection):
-                x, y = np.ma.filled(artist.get_offsets().astype(float), np.nan).T
+                x, y = np.ma.getdata(artist.get_offsets()).T
                 panel["points"].append({"label": artist.get_label(), "x": _plain(x), "y": _plain(y)})
             else:
                 panel["bands"].extend(

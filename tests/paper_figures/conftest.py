@@ -1,0 +1,129 @@
+"""A family with one figure and one table, whose runs are written by a stand-in for the experiment's process."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import paper_figures
+from experiments.lib import config as config_lib
+from experiments.lib import files, rundir
+from paper_figures import catalog, runner
+
+CONFIG = '''
+import ml_collections as mlc
+
+def get_config(arg=""):
+    quick = "quick" in arg
+    c = mlc.ConfigDict({"experiment": "toy.walk", "seed": 0, "data": DATA})
+    c.slope = 2.0 if "steep" in arg else 1.0
+    c.run = {"num_steps": 2 if quick else 4, "chunk": 2, "replicates": 3}
+    return c
+'''
+
+FIGURE = '''
+from experiments.lib import style
+from paper_figures.claims import measured
+
+CONFIGS = ["{configs}/walk.py", "{configs}/walk.py:steep"]
+PAPER_CONFIGS = ["{configs}/walk.py"]
+caption = "A walk."
+
+def draw(runs):
+    fig, ax = style.figure()
+    for run in runs:
+        style.curve(ax, run.curves["step"], run.curves["height"], "anh")
+    return fig
+
+def claims(runs):
+    return {"height": measured(runs[0].curves["height"][-1])}
+'''
+
+TABLE = '''
+from experiments.lib.tables import Table, measured
+
+CONFIGS = ["{configs}/walk.py:steep"]
+PAPER_CONFIGS = []
+caption = "Heights."
+
+def table(runs):
+    return Table(("walk", "height"), tuple((run.name, measured(run.curves["height"][-1])) for run in runs))
+'''
+
+EXPECTED = {
+    "claims": [
+        {
+            "id": "height", "claim": "height after the last step", "published": 4.0, "source": "table 1", "unit": "m",
+            "tolerance": {"quick": None, "default": 0.5, "paper": 0.01},
+        }
+    ]
+}  # fmt: skip
+
+
+def write_run(reference, root):
+    """What the experiment would leave: three replicates around slope * step."""
+    resolved = config_lib.resolve(reference)
+    folder = root / resolved.directory
+    folder.mkdir(parents=True, exist_ok=True)
+    step = np.arange(1, resolved.config.run.num_steps + 1)
+    height = resolved.config.slope * step[:, None] + np.array([-0.25, 0.0, 0.25])
+    files.replace(folder / "config.json", resolved.text)
+    meta = {"schema": rundir.SCHEMA, "git_revision": "f" * 40, "failed": [], "axes": {}}
+    files.replace(folder / "meta.json", json.dumps(meta))
+    files.replace(folder / "curves.npz", files.npz_bytes({"step": step, "height": height}))
+    files.replace(folder / "DONE", "")
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """Returns the folder; `set_data(name)` says what the configs read, `add(name, text)` adds a figure."""
+    family = tmp_path / "figures" / "toy"
+    (family / "expected").mkdir(parents=True)
+    (tmp_path / "configs").mkdir()
+    monkeypatch.setattr(catalog, "FOLDER", tmp_path / "figures")
+    monkeypatch.setattr(paper_figures, "__path__", [*paper_figures.__path__, str(tmp_path / "figures")])
+
+    class Toy:
+        path = tmp_path
+        root = tmp_path / "runs"
+        out = tmp_path / "out"
+
+        @staticmethod
+        def set_data(name):
+            (tmp_path / "configs" / "walk.py").write_text(CONFIG.replace("DATA", repr(name)))
+
+        @staticmethod
+        def add(name, text):
+            (family / f"{name}.py").write_text(text.replace("{configs}", str(tmp_path / "configs")))
+
+    (family / "__init__.py").write_text("")
+    (family / "expected" / "walk.json").write_text(json.dumps(EXPECTED))
+    Toy.set_data("")
+    Toy.add("fig_walk", FIGURE)
+    Toy.add("tab_heights", TABLE)
+    yield Toy
+    for name in [name for name in sys.modules if name.startswith("paper_figures.toy")]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def processes(monkeypatch):
+    """Replaces the experiment's process; returns the commands. Configs whose reference is in `broken` fail."""
+
+    class Commands(list):
+        broken = frozenset()
+
+    commands = Commands()
+
+    def execute(line, _):
+        commands.append(line)
+        options = dict(argument.split("=", 1) for argument in line if argument.startswith("--") and "=" in argument)
+        if any(options["--config"].endswith(end) for end in commands.broken):
+            return 1, "starting\nerror: it broke\n"
+        write_run(options["--config"], Path(options["--root"]))
+        return 0, ""
+
+    monkeypatch.setattr(runner, "_execute", execute)
+    return commands
