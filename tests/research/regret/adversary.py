@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 class Carry(NamedTuple):
@@ -34,11 +35,7 @@ def greedy(play, account, score, state, shape, proposals):
     return jax.lax.scan(one_round, Carry(state, jnp.zeros(shape, jnp.float64)), proposals)[1]
 
 
-def random_prior(key, num_experts):
-    """A prior with entries down to about 1e-4: normalised log-normal weights."""
-    return jax.nn.softmax(2.0 * jax.random.normal(key, (num_experts,), jnp.float64))
-
-
-def coins(key, probability, shape):
-    """Independent entries, 1 with this probability and 0 otherwise."""
-    return (jax.random.uniform(key, shape, jnp.float64) < probability).astype(jnp.float64)
+def random_priors(rng, num_instances, num_experts):
+    """Normalised log-normal weights, with entries down to about 1e-4."""
+    weights = np.exp(2.0 * rng.normal(size=(num_instances, num_experts)))
+    return weights / weights.sum(axis=1, keepdims=True)

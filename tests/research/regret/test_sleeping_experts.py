@@ -137,7 +137,7 @@ def test_trace_of_the_group_learner_example():
 
 # The theorem.
 
-NUM_ROUNDS, NUM_INSTANCES, NUM_CANDIDATES = 150, 20, 16
+NUM_ROUNDS, NUM_INSTANCES, NUM_CANDIDATES = 300, 20, 32
 
 
 class Style(NamedTuple):
@@ -158,31 +158,25 @@ STYLES = {
 }
 
 
-def propose(key, style, num_experts):
-    shape = (NUM_ROUNDS, NUM_CANDIDATES, num_experts)
-    losses_key, awake_key, confidence_key = jax.random.split(key, 3)
-    uniform = jax.random.uniform(losses_key, shape, jnp.float64)
-    losses = jnp.where(style.binary, jnp.round(uniform), uniform)
-    awake = adversary.coins(awake_key, style.awake_probability, shape)
-    confidence = jax.random.uniform(confidence_key, shape, jnp.float64)
-    return losses, awake * jnp.where(style.confident, confidence, 1)
+def propose(rng, style, num_experts):
+    """Losses and sleep of every candidate in every round of every instance (NumPy: compiling the draws is slow)."""
+    shape = (NUM_INSTANCES, NUM_ROUNDS, NUM_CANDIDATES, num_experts)
+    losses, awake = rng.random(shape), (rng.random(shape) < style.awake_probability).astype(float)
+    return np.round(losses) if style.binary else losses, awake * rng.random(shape) if style.confident else awake
 
 
-def score(prior, style, meta, regret):
+def score(prior, aim, meta, regret):
     cumulative = jnp.maximum(meta.cumulative, 1e-30)
     ratio = regret / anh.regret_bound(prior, cumulative)
     log_potential = jax.nn.logsumexp(jnp.maximum(regret, 0) ** 2 / (3 * cumulative), b=prior)
-    return jnp.stack([0 * log_potential, jnp.max(ratio), ratio[0], log_potential])[style.aim]
+    return jnp.stack([0 * log_potential, jnp.max(ratio), ratio[0], log_potential])[aim]
 
 
 @functools.cache
 def duels(num_experts):
     """Priors, losses, sleep and the learner's probabilities of all games `[style, instance, ...]`, as NumPy arrays."""
 
-    def game(style, key):
-        prior_key, play_key = jax.random.split(key)
-        prior = adversary.random_prior(prior_key, num_experts)
-
+    def game(aim, prior, proposals):
         def one_round(meta, data):
             losses, awake = data
             loss = jnp.sum(anh.probabilities(prior, awake, *meta) * losses)
@@ -191,18 +185,19 @@ def duels(num_experts):
         losses, awake = adversary.greedy(
             one_round,
             account=lambda data, loss: data[1] * (loss - data[0]),
-            score=functools.partial(score, prior, style),
+            score=functools.partial(score, prior, aim),
             state=anh.init_meta(prior),
             shape=(num_experts,),
-            proposals=propose(play_key, style, num_experts),
+            proposals=proposals,
         )
         result = anh.run(anh.Problem(losses, awake, prior), anh.Params(NUM_ROUNDS))
         return prior, losses, awake, result.trace.probabilities
 
-    styles = Style(*map(jnp.asarray, zip(*STYLES.values(), strict=True)))
-    keys = prng.replicate_keys(prng.root_key(7), NUM_INSTANCES)
-    games = jax.jit(jax.vmap(jax.vmap(game, in_axes=(None, 0)), in_axes=(0, None)))
-    return jax.tree.map(np.asarray, games(styles, keys))
+    rng = np.random.default_rng(7)
+    priors = adversary.random_priors(rng, NUM_INSTANCES, num_experts)
+    games = jax.jit(jax.vmap(game, in_axes=(None, 0, 0)))
+    played = [games(style.aim, priors, propose(rng, style, num_experts)) for style in STYLES.values()]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *played)
 
 
 def regrets(losses, awake, probabilities):
