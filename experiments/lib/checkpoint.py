@@ -62,14 +62,13 @@ class Checkpoints:
         """
         import orbax.checkpoint as ocp
 
-        leaves = _host_leaves(state)
-        stamp = {"step": step, "layout": _layout(state), "crc32": _crc32(leaves)}
+        stamp = {"step": step, "layout": _layout(state), "crc32": _crc32(_host_leaves(state))}
         with self._one_line(f"checkpoint {step} cannot be written"):
             self._open().save(
                 step,
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(_storable(state)),
-                    stamp=ocp.args.JsonSave(stamp),
+                    stamp=ocp.args.JsonSave(stamp | {"own_crc32": _text_crc32(stamp)}),
                 ),
                 force=True,
             )
@@ -129,9 +128,9 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         manager = self._open()
-        stamp = json.loads(
-            json.dumps(manager.restore(step, args=ocp.args.Composite(stamp=ocp.args.JsonRestore())).stamp)
-        )
+        stamp = dict(manager.restore(step, args=ocp.args.Composite(stamp=ocp.args.JsonRestore())).stamp)
+        if stamp.pop("own_crc32", None) != _text_crc32(stamp):
+            raise ValueError("its stamp is damaged")
         expected = _layout(like)
         if stamp["layout"] != expected:
             changed = [pair for pair in zip(stamp["layout"], expected, strict=False) if pair[0] != pair[1]]
@@ -142,8 +141,8 @@ class Checkpoints:
         )
         stored = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))).state
         leaves, structure = jax.tree.flatten(like)
-        state = jax.tree.unflatten(structure, [stored.get(_name(i), leaf) for i, leaf in enumerate(leaves)])
-        if _crc32(_host_leaves(state)) != stamp["crc32"]:
+        state = jax.tree.unflatten(structure, [_revived(stored.get(_name(i)), leaf) for i, leaf in enumerate(leaves)])
+        if _layout(state) != expected or _crc32(_host_leaves(state)) != stamp["crc32"]:
             raise ValueError("its checksum is wrong")
         return state
 
@@ -163,7 +162,8 @@ class Checkpoints:
         if self._manager is None:
             import orbax.checkpoint as ocp
 
-            logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells its every step there
+            # orbax tells its every step there, and the damage that we tell in one line ourselves.
+            logging.getLogger("absl").setLevel(logging.CRITICAL)
             options = ocp.CheckpointManagerOptions(max_to_keep=KEEP, create=True)
             self._manager = ocp.CheckpointManager(self._folder, options=options)
         return self._manager
@@ -177,7 +177,28 @@ def _storable(state: Any) -> dict[str, Any]:
     """Leaves by number: user classes stay out of the files, and so do empty arrays, which orbax refuses."""
     import jax
 
-    return {_name(i): leaf for i, leaf in enumerate(jax.tree.leaves(state)) if leaf.size}
+    return {_name(i): _raw(leaf) for i, leaf in enumerate(jax.tree.leaves(state)) if leaf.size}
+
+
+def _is_key(leaf: Any) -> bool:
+    import jax
+
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _raw(leaf: Any) -> Any:
+    """A typed key as its integers: what they mean is known from the program, not from a file that may be lost."""
+    import jax
+
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def _revived(stored: Any, like: Any) -> Any:
+    import jax
+
+    if stored is None:
+        return like
+    return jax.random.wrap_key_data(stored, impl=jax.random.key_impl(like)) if _is_key(like) else stored
 
 
 def _layout(state: Any) -> list[str]:
@@ -192,10 +213,7 @@ def _host_leaves(state: Any) -> list[Any]:
     import jax
     import numpy as np
 
-    def raw(leaf):
-        return jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
-
-    return [np.asarray(raw(leaf)) for leaf in jax.tree.leaves(state)]
+    return [np.asarray(_raw(leaf)) for leaf in jax.tree.leaves(state)]
 
 
 def _crc32(leaves: list[Any]) -> int:
@@ -205,6 +223,10 @@ def _crc32(leaves: list[Any]) -> int:
     for leaf in leaves:
         crc = zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8), crc)
     return crc
+
+
+def _text_crc32(stamp: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(stamp, sort_keys=True).encode())
 
 
 def _first_line(error: BaseException) -> str:
