@@ -97,4 +97,4 @@ def needed(module: ModuleType, form: str, root: Path) -> list[Needed]:
 
 def data_sets(resolved: Resolved) -> tuple[str, ...]:
     """Names of the data sets that a config reads: its field `data`, "" for none, several with commas."""
-    return tuple(name for name in resolved.config.get("data", "").split(",") if name)
+    return tuple(name for name in (resolved.config.get("data") or "").split(",") if name)

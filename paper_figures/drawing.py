@@ -31,13 +31,13 @@ def draw(entry: Entry, module: ModuleType, runs: Sequence, form: str, out: Path)
 
     path = out / entry.name
     path.parent.mkdir(parents=True, exist_ok=True)
-    judged = _judge(entry, module, runs, form)
     if entry.is_table:
         table = module.table(runs)
         written, numbers = tables.save(table, path), _table_numbers(table)
     else:
         fig = style.stamp(module.draw(runs), runs)
         written, numbers = style.save(fig, path), style.plotted(fig)
+    judged = _judge(entry, module, runs, form)  # after drawing: a wrong claim is no reason to withhold the picture
     record = {
         "name": entry.name, "form": form, "caption": module.caption, **style.provenance(runs), "numbers": numbers,
         "claims": [_claim_record(one) for one in judged],
