@@ -1,7 +1,9 @@
 """Data sets of the experiments: obtained through the user's own pip, checked, cached, never shipped with the project.
 
     fetch.py       where a data set is looked for, how it is downloaded, checked and cached
-    tables.py      typed columns, and the small steps that turn them into features and groups
+    design.py      from columns of text to features, labels and groups
     insurance.py   medical cost personal data (1,338 records)
     adult.py       UCI Adult (48,842 records) and the Adult reconstruction that users bring themselves
+
+`python -m experiments.data --list` says what is here; `--fetch all|NAME` gets it.
 """
