@@ -96,5 +96,5 @@ def needed(module: ModuleType, form: str, root: Path) -> list[Needed]:
 
 
 def data_sets(resolved: Resolved) -> tuple[str, ...]:
-    """Names of the data sets that a config reads: its field `data`, "" for none, several with commas."""
+    """Data sets that a config reads (`fetch.NAMES`, `fetch.BROUGHT`): its field `data`, several with commas."""
     return tuple(name for name in (resolved.config.get("data") or "").split(",") if name)

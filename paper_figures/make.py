@@ -118,6 +118,9 @@ def _with_data(plans: list[Plan], arguments: argparse.Namespace, say: Reporter) 
         for name in sorted({name for run in pending for name in catalog.data_sets(run.resolved)}):
             if fetch.cached(name):
                 continue
+            if name in fetch.BROUGHT:
+                absent[name] = f"not here; {fetch.BROUGHT[name].advice}"
+                continue
             if arguments.data == "cached" and fetch.size(name) > SMALL_DOWNLOAD:
                 absent[name] = f"{fetch.megabytes(fetch.size(name))}, not here; make figures DATA=all gets it"
                 continue

@@ -9,7 +9,6 @@ of IPUMS CPS, for replication only and not to be redistributed: users bring thei
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -60,7 +59,6 @@ _RECONSTRUCTION_HEADER = (
     "hours-per-week", "age", "capital-gain", "capital-loss", "workclass", "education", "education-num",
     "marital-status", "relationship", "race", "sex", "native-country", "income", "occupation",
 )  # fmt: skip
-_RECONSTRUCTION_FILE = "adult_reconstruction.csv"
 
 
 class Encoded(NamedTuple):
@@ -151,7 +149,10 @@ def columns(
         return _stand_in()
     if source != "reconstruction":
         raise ValueError(f"source must be one of {', '.join(NUM_RECORDS)}, got {source!r}.")
-    path = _find_reconstruction(data_dir, reconstruction)
+    path = fetch.find_brought("adult_reconstruction", reconstruction, data_dir)
+    if path is None:
+        wanted = fetch.BROUGHT["adult_reconstruction"]
+        raise fetch.DataError(f"{reconstruction or wanted.file} is not here, and {wanted.advice}.")
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -160,18 +161,6 @@ def columns(
     if (found := len(table["age"])) != NUM_RECORDS[source]:
         raise fetch.DataError(f"{path} must have {NUM_RECORDS[source]:,} records, found {found:,}.")
     return table
-
-
-def _find_reconstruction(data_dir: str | None, given: str | os.PathLike | None) -> Path:
-    if named := given or os.environ.get("EQUIPOISE_ADULT_RECONSTRUCTION", ""):
-        return Path(named).expanduser()
-    for folder in fetch.search_folders("adult", data_dir):
-        if (folder / _RECONSTRUCTION_FILE).is_file():
-            return folder / _RECONSTRUCTION_FILE
-    raise fetch.DataError(
-        f"{_RECONSTRUCTION_FILE} is not here, and its terms do not allow us to fetch it: get it from its authors "
-        "(the folktables project) and name it with --adult_reconstruction=PATH."
-    )
 
 
 def _uci_columns(content: bytes) -> dict[str, list[str]]:

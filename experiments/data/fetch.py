@@ -26,9 +26,37 @@ from typing import NamedTuple
 from experiments.lib import files
 from experiments.lib.errors import RunError
 
-__all__ = ["NAMES", "DataError", "Source", "cached", "locate", "megabytes", "read", "search_folders", "size", "source"]
+__all__ = [
+    "BROUGHT", "NAMES", "Brought", "DataError", "Source", "cached", "find_brought", "locate", "megabytes", "read",
+    "search_folders", "size", "source",
+]  # fmt: skip
 
 NAMES = ("adult", "insurance")
+
+
+class Brought(NamedTuple):
+    """A file that only users can bring.
+
+    Attributes:
+      file: its usual name.
+      variable: of the environment, that holds its path.
+      folder: the data set in whose folders it is looked for as well.
+      advice: how to come by it.
+    """
+
+    file: str
+    variable: str
+    folder: str
+    advice: str
+
+
+BROUGHT = {
+    "adult_reconstruction": Brought(
+        "adult_reconstruction.csv", "EQUIPOISE_ADULT_RECONSTRUCTION", "adult",
+        "its terms do not allow us to fetch it: get it from its authors (the folktables project) and name it with "
+        "--adult_reconstruction=PATH or EQUIPOISE_ADULT_RECONSTRUCTION",
+    )
+}  # fmt: skip
 
 _PIP_SECONDS = 900
 
@@ -84,7 +112,10 @@ def size(name: str) -> int:
 
 
 def cached(name: str, data_dir: str | os.PathLike | None = None) -> bool:
-    """Whether `read` needs no network. The files exist; their checksums are taken when they are read."""
+    """Whether `read` needs no network. The files exist; their checksums are taken when they are read. For a name in
+    `BROUGHT`: whether the user has brought it."""
+    if name in BROUGHT:
+        return find_brought(name, data_dir=data_dir) is not None
     return locate(source(name), data_dir) is not None
 
 
@@ -112,6 +143,16 @@ def locate(wanted: Source, data_dir: str | os.PathLike | None = None) -> Path | 
         if all((folder / file).is_file() or (folder / f"{file}.gz").is_file() for file in wanted.sha256):
             return folder
     return None
+
+
+def find_brought(
+    name: str, given: str | os.PathLike | None = None, data_dir: str | os.PathLike | None = None
+) -> Path | None:
+    """Path of a file in `BROUGHT`: the one given, that of its variable, or where `locate` would look."""
+    wanted = BROUGHT[name]
+    named = given or os.environ.get(wanted.variable, "")
+    places = [Path(named)] if named else [d / wanted.file for d in search_folders(wanted.folder, data_dir)]
+    return next((place.expanduser() for place in places if place.expanduser().is_file()), None)
 
 
 def read(wanted: Source, data_dir: str | os.PathLike | None = None) -> dict[str, bytes]:

@@ -150,6 +150,17 @@ def test_large_data_is_fetched_when_asked_for_and_small_data_always(toy, process
     assert fetched == ["insurance"]
 
 
+def test_data_that_only_users_can_bring_skips_its_figures_whatever_is_asked_for(toy, processes, monkeypatch, capsys):
+    monkeypatch.delenv("EQUIPOISE_ADULT_RECONSTRUCTION", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(toy.path))
+    toy.set_data("adult_reconstruction")
+    assert run_make(toy, "--recompute", "--check", "--data=all") == 0
+    assert "needs the data set adult_reconstruction (not here; its terms" in capsys.readouterr().out
+    monkeypatch.setenv("EQUIPOISE_ADULT_RECONSTRUCTION", __file__)
+    run_make(toy, "--recompute", "--only=toy/tab_heights")
+    assert len(processes) == 1
+
+
 def test_data_that_cannot_be_had_fails_its_figures_only(toy, processes, monkeypatch, capsys):
     def refuse(source):
         raise fetch.DataError("insurance: no network.")

@@ -108,16 +108,20 @@ def test_a_reconstruction_with_another_header_is_refused(cache, save, reconstruc
 def test_without_the_reconstruction_one_line_says_where_it_comes_from(cache, tmp_path):
     with pytest.raises(fetch.DataError, match=r"--adult_reconstruction=PATH"):
         adult.load("reconstruction")
-    with pytest.raises(fetch.DataError, match="cannot be read"):
+    with pytest.raises(fetch.DataError, match=r"nowhere\.csv is not here"):
         adult.load("reconstruction", reconstruction=tmp_path / "nowhere.csv")
 
 
 def test_the_reconstruction_is_found_in_the_data_folder_or_by_its_variable(cache, tmp_path, monkeypatch):
     path = tmp_path / "adult_reconstruction.csv"
+    assert not fetch.cached("adult_reconstruction", tmp_path)
     path.write_text("")
-    assert adult._find_reconstruction(str(tmp_path), None) == path
+    assert fetch.find_brought("adult_reconstruction", data_dir=tmp_path) == path
+    assert not fetch.cached("adult_reconstruction")
     monkeypatch.setenv("EQUIPOISE_ADULT_RECONSTRUCTION", str(path))
-    assert adult._find_reconstruction(None, None) == path
+    assert fetch.cached("adult_reconstruction")
+    with pytest.raises(fetch.DataError, match=r"adult_reconstruction\.csv must have the header"):
+        adult.load("reconstruction")
 
 
 def test_published_counts(census):
