@@ -1,29 +1,22 @@
 """Yearly medical costs of 1,338 people in twelve groups: regret of every group, online ridge against group learners.
 
-Source: `acharya:24`, Section 4 (Medical costs).
+Source: `acharya:24`, Section 4 (medical costs).
 """
 
 from experiments.lib import app
 
 
-def _source(config):
-    from experiments.data import insurance
-    from experiments.regret import sources
-
-    return sources.tabular(lambda: insurance.load(source=config.problem.source), insurance.SHAPES, insurance.GROUP_SIZES)
-
-
 def program(config, mesh):
-    from experiments.regret import protocol
+    from experiments.regret import protocol, sources
 
-    return protocol.program(config, mesh, _source(config))
+    return protocol.program(config, mesh, sources.medical(config.problem.source))
 
 
 def main(config, run, mesh):
-    from experiments.regret import panels, protocol
+    from experiments.regret import panels, protocol, sources
 
-    protocol.drive(config, run, mesh, _source(config))
-    panels.save(panels.regret_panels(run), run.figure("regret"))
+    protocol.drive(config, run, mesh, sources.medical(config.problem.source))
+    panels.quick_look(run)
 
 
 if __name__ == "__main__":

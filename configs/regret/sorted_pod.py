@@ -1,0 +1,21 @@
+"""Drifting orders at slice scale: 2,048 shuffles of the synthetic law, sorted by color.
+
+  python -m experiments.regret.sorted --config=configs/regret/sorted_pod.py --mesh=rep:-1
+Expected: the intervals of configs/regret/sorted.py, fourteen times narrower. Smoke: append ":quick".
+"""
+
+import ml_collections as mlc
+
+METHODS = ("baseline", "baseline_clip", "anh", "anh_clip", "anh_mean", "aa", "ewa")
+
+
+def get_config(arg=""):
+    c = mlc.ConfigDict({"experiment": "regret.sorted", "seed": 0, "data": ""})
+    c.problem = {"data_set": "synthetic", "label": "mean", "num_rows": 100_000}
+    c.algo = {
+        "methods": METHODS, "regularization": 1.0, "forecaster": "ridge", "form": "blocked", "block_size": 32,
+    }  # fmt: skip
+    c.run = {"num_steps": 100_352, "chunk": 2048, "replicates": 2048, "oracle_points": 2}
+    if arg == "quick":
+        c.run.update({"num_steps": 4096, "replicates": 8})
+    return c
