@@ -148,9 +148,12 @@ def _inverse_triangular(gram):
         row = jax.lax.dynamic_slice_in_dim(a, k, 1, axis=1)
         column = jax.lax.dynamic_slice_in_dim(a, k, 1, axis=2)
         reciprocal = 1 / jax.lax.dynamic_slice_in_dim(row, k, 1, axis=2)
-        # Adding 1 to the pivot's place turns a_ik - a_ik into -a_ik / a_kk: the entry of the inverse.
-        multiplier = (row + (index == k).astype(a.dtype)[None, None]) * reciprocal
-        return a - jnp.where((index > k)[None, :, None], column, 0) * multiplier
+        # The pivot's column becomes -a_ik / a_kk, the entry of the inverse. Its old content is dropped rather than
+        # cancelled: a_ik - a_ik (1 + 1 / a_kk) would lose digits in proportion to the pivot, in float32 all of them.
+        pivotal = (index == k)[None, None]
+        below = (index > k)[None, :, None]
+        multiplier = jnp.where(pivotal, 1, row) * reciprocal
+        return jnp.where(below & pivotal, 0, a) - jnp.where(below, column, 0) * multiplier
 
     a = jax.lax.fori_loop(0, size, eliminate, gram)
     below, diagonal = (compare(index[:, None], index[None])[None] for compare in (jnp.greater, jnp.equal))
