@@ -289,9 +289,7 @@ def meta_regret_bound(problem: Problem, params: Params, meta: Meta) -> Float[Arr
     return aggregating.regret_bound(prior, params.meta)
 
 
-def certificate(
-    problem: Problem, params: Params, state: State, hindsight: Float[Array, " G"] | float = 0.0
-) -> Parts:
+def certificate(problem: Problem, params: Params, state: State, hindsight: Float[Array, " G"] | float = 0.0) -> Parts:
     """Bound on the regret of every group so far, live: each term is a state variable.
 
         expert  M_g(lambda) - hindsight_g + ln det(I + X_g'X_g / lambda)

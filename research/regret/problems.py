@@ -102,10 +102,8 @@ def permutation(seed: int, num_rows: int) -> Int[np.ndarray, " n"]:
     return np.random.RandomState(seed).permutation(num_rows)
 
 
-def sorted_order(
-    order: Int[np.ndarray, " n"], key: np.ndarray, *, descending: bool = False
-) -> Int[np.ndarray, " n"]:
-    """The shuffled rows `order`, sorted by the rows' `key [n]`; ties stay as shuffled. Descending: that order reversed."""
+def sorted_order(order: Int[np.ndarray, " n"], key: np.ndarray, *, descending: bool = False) -> Int[np.ndarray, " n"]:
+    """The shuffled rows `order` sorted by the rows' `key [n]`, ties as shuffled; descending is that order reversed."""
     ascending = np.asarray(order)[np.argsort(np.asarray(key)[order], kind="stable")]
     return ascending[::-1] if descending else ascending
 

@@ -21,7 +21,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from pallas_kernels.prequential_ridge import prequential_ridge
+from pallas_kernels.prequential_ridge import compact, prequential_ridge
 from research.core import loops, prng, status, validate
 from research.core.types import Array, Float, Int, Key
 
@@ -206,23 +206,24 @@ def _predictions(params: Params, raw: Array, leverage: Array) -> Array:
 def _run_blocked(problem: Problem, params: Params, state: State) -> tuple[State, Info]:
     rows = rows_shown(problem, state.step, params.num_steps)
     awake = awake_in(problem, rows)
-    table = problem.features, problem.labels.astype(problem.features.dtype)
-    start = {"factor": state.factor, "weights": state.weights, "block_size": params.block_size}
-    member = awake.T > 0
-    if params.form == "compacted":
-        out = _compacted(*table, rows, member, **start)
-    else:
-        out = prequential_ridge(*table, jnp.where(member, rows, -1), **start)
-    residual, leverage = out.residual.T, out.pivot.T - 1
+    labels = problem.labels.astype(problem.features.dtype)
+    seen = jnp.where(awake.T > 0, rows[None, :], -1)
+    packed, slot = compact(seen) if params.form == "compacted" else (seen, None)
+    out = prequential_ridge(
+        problem.features, labels, packed, factor=state.factor, weights=state.weights, block_size=params.block_size
+    )
+    residual, pivot = (
+        (made if slot is None else jnp.take_along_axis(made, slot, axis=1)).T for made in (out.residual, out.pivot)
+    )
     totals, carry = _sum_exactly(
         jnp.stack([state.logdet, state.ridge_value]),
         state.carry,
-        jnp.stack([jnp.log(out.pivot).T, residual * residual / out.pivot.T], axis=1),
+        jnp.stack([jnp.log(pivot), residual * residual / pivot], axis=1),
         params.block_size,
     )
     raw = jnp.where(awake > 0, labels_of(problem, rows)[:, None] - residual, 0)
     state = State(state.step + params.num_steps, out.factor, out.weights, totals[0], totals[1], carry)
-    return state, Info(_predictions(params, raw, leverage), leverage)
+    return state, Info(_predictions(params, raw, pivot - 1), pivot - 1)
 
 
 def add_exactly(total: Array, carry: Array, term: Array) -> tuple[Array, Array]:

@@ -205,7 +205,7 @@ def test_experts_do_not_see_each_other(form):
 def test_sums_keep_their_digits_in_float32(form):
     """ln det and ridge value over 20,000 rounds, against float64.
 
-    The blocked forms know 1 + s rather than s: each round's logarithm is off by up to 2^-23, all of them by 1e-4 of 24.56.
+    The blocked forms know 1 + s rather than s: a logarithm is off by up to 2^-23, their sum by up to 1e-4 of 24.56.
     """
     tolerance = 2e-6 if form in ("recursion", "square_root") else 1e-4
     rng = np.random.default_rng(0)
