@@ -6,9 +6,13 @@ orbax is imported at the first save or restore: a run of a few seconds never pay
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import json
 import logging
+import os
 import shutil
+import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -94,7 +98,9 @@ class Checkpoints:
         except RunError:
             raise
         except Exception as error:  # tensorstore tells a full disk in errors of many classes
-            raise RunError(f"{what}: {_first_line(error)}") from error
+            known = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)]
+            reason = next((text for text in known if text in str(error)), _first_line(error))
+            raise RunError(f"{self._folder}: {what} ({reason})") from error
 
     # Restoring.
 
@@ -162,11 +168,25 @@ class Checkpoints:
         if self._manager is None:
             import orbax.checkpoint as ocp
 
-            # orbax tells its every step there, and the damage that we tell in one line ourselves.
-            logging.getLogger("absl").setLevel(logging.CRITICAL)
+            _quieten()
             options = ocp.CheckpointManagerOptions(max_to_keep=KEEP, create=True)
             self._manager = ocp.CheckpointManager(self._folder, options=options)
         return self._manager
+
+
+@functools.cache
+def _quieten() -> None:
+    """orbax tells its every step, and a full disk several times over from its threads; we tell it in one line."""
+    for name in ("absl", "asyncio", "concurrent.futures"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    former = sys.unraisablehook
+
+    def hook(unraisable):
+        # A write that fails late reports to the event loop of a save that has been given up.
+        if not (isinstance(unraisable.exc_value, RuntimeError) and "loop is closed" in str(unraisable.exc_value)):
+            former(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def _name(index: int) -> str:

@@ -81,10 +81,10 @@ def start(environment, root):
     """Starts the toy experiment in a process of its own; whatever is left of it is killed at the end of the test."""
     started = []
 
-    def run(*arguments, script=WALK, **keywords) -> subprocess.Popen:
-        command = [sys.executable, str(script), f"--root={root}", *map(str, arguments)]
+    def run(*arguments, script=WALK, within=()) -> subprocess.Popen:
+        command = [*within, sys.executable, str(script), f"--root={root}", *map(str, arguments)]
         process = subprocess.Popen(
-            command, cwd=CHECKOUT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **keywords
+            command, cwd=CHECKOUT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         started.append(process)
         return process

@@ -228,5 +228,5 @@ def test_what_cannot_be_written_is_one_line(tmp_path):
         manager.save(4, state_at(4))
         manager.wait()
 
-    with pytest.raises(errors.RunError, match="checkpoint 4 cannot be written: [^\n]+$"):
+    with pytest.raises(errors.RunError, match=r"/c: checkpoint 4 cannot be written \([^\n]+\)$"):
         save_and_wait()
