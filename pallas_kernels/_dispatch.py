@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-__all__ = ["Candidate", "choose"]
+__all__ = ["Candidate", "choose", "explain"]
 
 _log = logging.getLogger("pallas_kernels")
 
@@ -51,6 +51,24 @@ def choose(operation: str, impl: str | None, candidates: Mapping[str, Candidate]
     if why is not None:
         raise NotImplementedError(f"{operation}[{impl}]: {why}; use impl=None or 'xla'.")
     return _by_platform(candidates[impl].by_platform)
+
+
+def explain(candidates: Mapping[str, Candidate], platform: str, *args: Any) -> dict[str, str | None]:
+    """What `impl=None` does on a platform: for each candidate None if it is taken, else why it is not."""
+    verdicts: dict[str, str | None] = {}
+    taker: dict[str, str] = {}
+    for name, candidate in candidates.items():
+        verdicts[name] = None if candidate.automatic else "only when asked for by name"
+        verdicts[name] = verdicts[name] or candidate.unsupported(*args)
+        if verdicts[name] is None:
+            taker = dict.fromkeys(candidate.by_platform, name) | taker
+    chosen = taker.get(platform, taker.get("default"))
+    for name, verdict in verdicts.items():
+        if verdict is None and name != chosen:
+            platforms = candidates[name].by_platform
+            here = platform in platforms or "default" in platforms
+            verdicts[name] = f"{chosen} comes first" if here else f"for {', '.join(sorted(platforms))} only"
+    return verdicts
 
 
 def _best(operation, candidates, *args):

@@ -9,7 +9,8 @@ import numpy as np
 
 from pallas_kernels import _blocks
 from pallas_kernels._dispatch import Candidate, choose
-from pallas_kernels.prequential_ridge import reference, xla, xla_cpu
+from pallas_kernels._dispatch import explain as _explain
+from pallas_kernels.prequential_ridge import kernel_tpu, reference, xla, xla_cpu
 from pallas_kernels.prequential_ridge.output import Output
 
 __all__ = ["Output", "compact", "prequential_ridge"]
@@ -97,6 +98,7 @@ def _batchable(block_size, impl):
     """The operation; a `vmap` over it becomes more programs of one call, since loops of unlike length batch badly."""
 
     @jax.custom_batching.custom_vmap
+    @jax.jit
     def operation(rows, features, labels, factor, weights):
         args = features, labels, rows, factor, weights
         return choose(_NAME, impl, _candidates(block_size), *args)(*args)
@@ -133,8 +135,22 @@ def _candidates(block_size):
         sizes = _sizes("cpu", features)
         return xla_cpu.lanes(features, *rest, block_size=block_size or sizes.rows, programs=sizes.programs)
 
+    def kernel(features, *rest, interpret=False):
+        sizes = tpu_sizes(features)
+        return kernel_tpu.prequential_ridge(features, *rest, sizes=sizes, interpret=interpret)
+
+    def unsupported(features, *rest):
+        return kernel_tpu.unsupported(features, *rest, sizes=tpu_sizes(features))
+
+    def tpu_sizes(features):
+        sizes = _blocks.tuned(_NAME, "tpu", jnp.float32, features.shape[1])
+        return sizes if block_size is None else _blocks.BlockSizes(block_size, sizes.programs)
+
+    interpreted = functools.partial(kernel, interpret=True)
     return {
+        "pallas_tpu": Candidate({"tpu": kernel}, unsupported),
         "xla": Candidate({"cpu": lanes, "default": lockstep}),
+        "pallas_interpret": Candidate({"default": interpreted}, unsupported, automatic=False),
         "reference": Candidate({"default": reference.prequential_ridge}, automatic=False),
     }
 
@@ -158,8 +174,8 @@ def _check(rows, features, labels, factor, weights, block_size):
         raise ValueError(f"rows must be integers, got {rows.dtype}.")
     if block_size is not None and block_size < 1:
         raise ValueError(f"block_size must be >= 1, got {block_size}.")
-    if not isinstance(rows, jax.core.Tracer) and rows.size and np.max(rows) >= num_rows:
-        raise ValueError(f"rows must be below the number of rows of features, {num_rows}, got {np.max(rows)}.")
+    if not isinstance(rows, jax.core.Tracer) and rows.size and np.asarray(rows).max() >= num_rows:
+        raise ValueError(f"rows must be below the number of rows of features, {num_rows}, got {np.asarray(rows).max()}.")
 
 
 def _ranked(name, value, rank):
@@ -171,3 +187,10 @@ def _ranked(name, value, rank):
 def _shaped(name, value, expected):
     if value.shape != expected:
         raise ValueError(f"{name} must have shape {expected}, got {value.shape}.")
+
+
+def explain(platform: str) -> dict[str, str | None]:
+    """Implementation -> None if `impl=None` takes it on the platform, else why not; for six groups of 25 float32 features."""
+    shapes = {"features": (4096, 25), "labels": (4096,), "rows": (6, 4096), "factor": (6, 25, 25), "weights": (6, 25)}
+    args = (jax.ShapeDtypeStruct(shape, jnp.int32 if name == "rows" else jnp.float32) for name, shape in shapes.items())
+    return _explain(_candidates(None), platform, *args)

@@ -44,13 +44,14 @@ def lockstep(features, labels, rows, factor, weights, *, block_size):
 def _learn(factor, weights, x, y):
     gain = jnp.dot(x, factor, precision=_HIGHEST)
     residual = y - jnp.dot(x, weights, precision=_HIGHEST)
-    gram = jnp.eye(len(x), dtype=x.dtype) + jnp.dot(gain, x.T, precision=_HIGHEST)
+    identity = jnp.eye(len(x), dtype=x.dtype)
+    gram = identity + jnp.dot(gain, x.T, precision=_HIGHEST)
     root = jax.lax.linalg.cholesky(gram, symmetrize_input=False)
     solved = jax.lax.linalg.triangular_solve(
         root, jnp.concatenate([residual[:, None], gain], axis=1), left_side=True, lower=True
     )
     innovation, update = solved[:, 0], solved[:, 1:]
-    scale = jnp.diagonal(root)
+    scale = jnp.sum(jnp.where(identity > 0, root, 0), axis=1)  # the diagonal, without a gather
     state = (
         factor - jnp.dot(update.T, update, precision=_HIGHEST),
         weights + jnp.dot(innovation, update, precision=_HIGHEST),

@@ -1,0 +1,141 @@
+"""Speed of the kernels against their peers, as ratios of one run on one core.
+
+  python -m experiments.bench                       # all cases, about five minutes; rows are appended to bench.jsonl
+  python -m experiments.bench --only=adult --quick  # a twentieth of the rounds
+
+Everything runs on one core: the process is pinned, and BLAS, OpenMP and XLA get one thread, before any of them starts.
+Every pallas_kernels/<operation>/bench.py is found by its place. Peers that are not installed are left out with one line.
+"""
+
+import argparse
+import datetime
+import importlib
+import importlib.util
+import json
+import os
+import pathlib
+import sys
+
+_ONE_THREAD = {
+    "JAX_PLATFORMS": "cpu",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+}
+# Where set, they make OpenBLAS use a slower kernel than this machine's own: no fair peer.
+_HANDICAPS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m experiments.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="run cases whose name contains this text")
+    parser.add_argument("--out", default="bench.jsonl", help="JSON-lines file the rows are appended to")
+    parser.add_argument("--quick", action="store_true", help="a twentieth of the rounds")
+    parser.add_argument("--repeats", type=int, default=20, help="timed calls of each implementation, at least 1")
+    options = parser.parse_args(arguments)
+    if options.repeats < 1:
+        parser.error(f"--repeats must be >= 1, got {options.repeats}")
+    _one_core()
+    rows = run(options.only, quick=options.quick, repeats=options.repeats)
+    if not rows:
+        parser.error(f"no case has {options.only!r} in its name")
+    with open(options.out, "a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    print(f"{len(rows)} rows appended to {options.out}")
+
+
+def run(only="", *, quick=False, repeats=20):
+    """Rows of all cases whose name contains `only`; prints a table of each case as it ends."""
+    import jax
+
+    from experiments.lib import provenance
+    from pallas_kernels import _bench
+
+    if importlib.util.find_spec("river") is None:
+        print('Peer left out: river is not installed (pip install -e ".[bench]").')
+    with jax.enable_x64(True):
+        peak = {name: _bench.matmul_rate(name) for name in ("float32", "float64")}
+    stamp = {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "git": provenance.revision().name,
+        "jax": jax.__version__,
+        "device": _processor(),
+    }
+    rows = []
+    for case in _cases(quick):
+        if only not in case.name:
+            continue
+        measured = _bench.measure(case, peak, repeats)
+        _show(case, measured)
+        rows += [row | stamp for row in measured]
+    return rows
+
+
+def _cases(quick):
+    import pallas_kernels
+
+    root = pathlib.Path(pallas_kernels.__file__).parent
+    tables = _tables()
+    for path in sorted(root.glob("*/bench.py")):
+        yield from importlib.import_module(f"pallas_kernels.{path.parent.name}.bench").cases(tables, quick)
+
+
+def _tables():
+    """The published workloads; Adult only where it is already on this machine."""
+    from experiments.data import adult, fetch
+    from research.regret import problems
+
+    law = problems.synthetic_law()
+    tables = {"synthetic": (law.features, law.labels, law.awake)}
+    if fetch.cached("adult"):
+        table = adult.load()
+        order = problems.permutation(problems.PAPER_SEEDS[0], len(table.labels))
+        tables["adult"] = table.features[order], table.labels[order], table.awake[order]
+    else:
+        print("Adult is not cached: a stand-in of the same shape and awake rates is timed instead.")
+    return tables
+
+
+def _show(case, rows):
+    from rich.console import Console
+    from rich.table import Table
+
+    limit = next(row["limit_gflops"] for row in rows if row["dtype"] == "float32")
+    table = Table(title=f"{case.name} {case.shape}, {case.note}; limit {limit:.0f} Gflop/s")
+    table.add_column("implementation")
+    for column in (f"{case.unit}/s", "us each", "iqr", "compile s", "of limit", "useful", "x slowest"):
+        table.add_column(column, justify="right")
+    slowest = min(row["per_second"] for row in rows)
+    for row in sorted(rows, key=lambda row: row["per_second"]):
+        share = ["" if row[key] is None else f"{row[key]:.0%}" for key in ("of_limit", "of_limit_useful")]
+        table.add_row(
+            row["impl"],
+            f"{row['per_second']:,.0f}",
+            f"{1e6 / row['per_second']:.2f}",
+            f"{row['iqr_ms'] / row['median_ms']:.0%}",
+            f"{row['compile_ms'] / 1e3:.1f}",
+            *share,
+            f"{row['per_second'] / slowest:.1f}",
+        )
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _one_core():
+    for name in _HANDICAPS:
+        os.environ.pop(name, None)
+    os.environ.update(_ONE_THREAD)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def _processor():
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return "cpu"
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "cpu")
+
+
+if __name__ == "__main__":
+    main()

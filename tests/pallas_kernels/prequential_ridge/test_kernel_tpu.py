@@ -1,0 +1,81 @@
+"""The TPU kernel, without a TPU: interpreted values, uninitialised memory, races, lowering, dispatch."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.experimental.pallas import tpu as pltpu
+
+from instances import gaps, instance
+from pallas_kernels._blocks import BlockSizes
+from pallas_kernels.prequential_ridge import kernel_tpu, prequential_ridge
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param({"dim": 1, "awake": (0.5,), "length": 20}, id="d1"),
+        pytest.param({"dim": 5, "awake": (1.0, 0.0, 0.3), "length": 37}, id="d5"),
+        pytest.param({"dim": 18, "awake": (0.9, 0.5), "length": 33}, id="d18"),
+        pytest.param({"dim": 96, "awake": (0.6,), "length": 17}, id="d96"),
+        pytest.param({"dim": 130, "awake": (0.7,), "length": 16}, id="d130"),
+    ],
+)
+def test_interpreted_kernel_equals_sequential(shape):
+    """1e-5 relative in float32, lengths that are no multiple of the block and programs that do not fill a group."""
+    args, start = instance(0, **shape)
+    got = kernel_tpu.prequential_ridge(*args, *start.values(), sizes=BlockSizes(8, 2), interpret=True)
+    assert max(gaps(got, prequential_ridge(*args, **start, impl="reference")).values()) < 1e-5
+
+
+def test_trailing_blocks_of_padding_are_not_computed_but_answered():
+    (features, labels, rows), start = instance(1, dim=5, awake=(0.9, 0.9, 0.9), length=40)
+    rows = rows.at[:2, 9:].set(-1)
+    got = prequential_ridge(features, labels, rows, **start, block_size=8, impl="pallas_interpret")
+    expected = prequential_ridge(features, labels, rows, **start, impl="reference")
+    assert max(gaps(got, expected).values()) < 1e-5
+    assert jnp.all(got.pivot[:2, 9:] == 1)
+
+
+def test_no_race_and_no_uninitialised_read(capfd):
+    args, start = instance(2, dim=5, awake=(0.8, 0.4), length=16)
+    strict = pltpu.InterpretParams(detect_races=True, uninitialized_memory="nan")
+    got = kernel_tpu.prequential_ridge(*args, *start.values(), sizes=BlockSizes(8, 2), interpret=strict)
+    assert max(gaps(got, prequential_ridge(*args, **start, impl="reference")).values()) < 1e-5
+    assert "RACE DETECTED" not in "".join(capfd.readouterr())
+
+
+def _lowered(platform, impl=None, dtype=jnp.float32, transform=lambda f: f):
+    args, start = instance(3, dim=18, awake=(0.5, 0.5))
+    args = tuple(a.astype(dtype) if i < 2 else a for i, a in enumerate(args))
+    start = {name: value.astype(dtype) for name, value in start.items()}
+    run = transform(lambda labels: prequential_ridge(args[0], labels, args[2], **start, impl=impl).residual)
+    labels = args[1] if transform(len) is len else jnp.stack([args[1]] * 2)
+    return jax.jit(run).trace(labels).lower(lowering_platforms=(platform,)).as_text()
+
+
+@pytest.mark.parametrize(("platform", "kernel"), [("cpu", False), ("cuda", False), ("tpu", True)])
+def test_one_program_serves_every_platform(platform, kernel):
+    assert ("tpu_custom_call" in _lowered(platform)) == kernel
+    assert ("tpu_custom_call" in _lowered(platform, transform=functools.partial(jax.vmap))) == kernel
+
+
+def test_double_precision_takes_the_other_path_on_a_tpu(x64):
+    assert "tpu_custom_call" not in _lowered("tpu", dtype=jnp.float64)
+
+
+def test_exports_for_a_tpu():
+    args, start = instance(4, dim=18, awake=(0.5, 0.5))
+    run = jax.jit(functools.partial(prequential_ridge, **start, impl="pallas_tpu"))
+    assert "tpu_custom_call" in jax.export.export(run, platforms=["tpu"])(*args).mlir_module()
+
+
+@pytest.mark.parametrize(
+    ("dim", "options", "message"),
+    [(5, {"block_size": 12}, "block_size=12 is not a multiple of 8"), (1200, {}, "d=1200 features are too many")],
+)
+def test_a_named_kernel_says_why_it_cannot(dim, options, message):
+    args, start = instance(5, dim=dim, awake=(0.5,), length=8)
+    with pytest.raises(NotImplementedError, match=rf"prequential_ridge\[pallas_tpu\]: {message}.*use impl=None or 'xla'"):
+        prequential_ridge(*args, **start, **options, impl="pallas_tpu")
