@@ -13,15 +13,16 @@ import jax.numpy as jnp
 
 from research.core import validate
 from research.core.types import Array, Float, Int
+from research.regret import parity
 
-__all__ = ["Tradeoff", "majority_mixture", "majority_prediction"]
+__all__ = ["Tradeoff", "majority_metrics", "majority_mixture", "majority_prediction"]
 
 
 class Tradeoff(NamedTuple):
-    """Expected over the coin of the post-processing, over all rounds."""
+    """Expected over the coin of the post-processing."""
 
-    accuracy: Float[Array, "S"]  # in [0, 1]
-    parity_gap: Float[Array, "S"]  # in [0, 1]
+    accuracy: Float[Array, "... S"]  # in [0, 1]
+    parity_gap: Float[Array, "... S"]  # in [0, 1]
 
 
 def majority_prediction(labels: Int[Array, "T"]) -> Int[Array, "T"]:
@@ -30,32 +31,38 @@ def majority_prediction(labels: Int[Array, "T"]) -> Int[Array, "T"]:
     return (2 * ones_before > jnp.arange(labels.shape[0])).astype(jnp.int32)
 
 
-def majority_mixture(
-    predictions: Int[Array, "T"], labels: Int[Array, "T"], protected: Int[Array, "T"], share: Float[Array, "S"]
-) -> Tradeoff:
+def majority_metrics(labels: Int[Array, "T"], protected: Int[Array, "T"]) -> parity.Metrics:
+    """The prequential counts of predicting the majority. Raises ValueError for values other than 0 and 1."""
+    validate.same_length(labels=labels, protected=protected)
+    validate.binary("labels", labels)
+    validate.binary("protected", protected)
+    said = majority_prediction(labels)
+    member = jnp.stack([protected == 0, protected == 1])
+    correct = jnp.sum(said == labels, dtype=jnp.int32)
+    rounds = jnp.sum(member, axis=1, dtype=jnp.int32)
+    return parity.Metrics(rounds, correct, jnp.sum(member & (said == 1)[None], axis=1, dtype=jnp.int32))
+
+
+def majority_mixture(classifier: parity.Metrics, majority: parity.Metrics, share: Float[Array, "S"]) -> Tradeoff:
     """Accuracy and parity gap of the mixture, in expectation: rates are linear in the share, so no coin is thrown.
 
     Args:
-      predictions, labels, protected: `[T]`, 0 or 1; both protected classes present.
+      classifier: counts of the classifier, with any leading axes.
+      majority: counts of the majority on the same rounds.
       share: `[S]` probabilities of the majority answer, in [0, 1].
 
     Raises:
-      ValueError: lengths differ, values outside the ranges.
+      ValueError: a share outside [0, 1], or counts over other rounds.
     """
-    validate.same_length(predictions=predictions, labels=labels, protected=protected)
-    for name, values in (("predictions", predictions), ("labels", labels), ("protected", protected)):
-        validate.binary(name, values)
     validate.in_range("share", share, 0.0, 1.0)
+    if validate.is_concrete(classifier.rounds, majority.rounds):
+        same = bool(jnp.all(classifier.rounds == jnp.broadcast_to(majority.rounds, classifier.rounds.shape)))
+        validate.require(same, "majority.rounds", "be those of the classifier", majority.rounds)
     share = jnp.asarray(share)
-    majority = majority_prediction(labels)
 
-    def rate(values, member):
-        return jnp.sum(jnp.where(member, values, 0)) / jnp.maximum(jnp.sum(member), 1)
+    def mixed(statistic):
+        one, other = statistic(classifier, share.dtype)[..., None], statistic(majority, share.dtype)
+        weight = share.reshape((1,) * (one.ndim - 1) + share.shape)
+        return (1 - weight) * one + weight * other
 
-    def mixed(by_classifier, by_majority):
-        return (1.0 - share) * by_classifier + share * by_majority
-
-    everybody = jnp.ones_like(protected, bool)
-    right = mixed(rate(predictions == labels, everybody), rate(majority == labels, everybody))
-    zero, one = (mixed(rate(predictions, protected == a), rate(majority, protected == a)) for a in (0, 1))
-    return Tradeoff(right, jnp.abs(one - zero))
+    return Tradeoff(mixed(parity.accuracy), jnp.abs(mixed(parity.disparity)))

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from research.core import prng, validate
 from research.core.types import Array, Bool, Float, Int, Key
 
-__all__ = ["CostLaw", "Edges", "Path", "draw_law", "path_cost", "shortest_path"]
+__all__ = ["Alternating", "CostLaw", "Edges", "Path", "draw_law", "path_cost", "shortest_path"]
 
 
 class Edges(NamedTuple):
@@ -121,6 +121,34 @@ class CostLaw(eqx.Module):
             drawn = jax.random.categorical(attribute_key, logits, shape=(block,))
             columns.append(jax.nn.one_hot(drawn, size, dtype=self.start.dtype))
         return jnp.concatenate(columns, axis=-1)
+
+
+class Alternating(eqx.Module):
+    """The stream on which a leader without perturbation is wrong in every round: regret grows linearly.
+
+    Edges above the diagonal and edges below it cost 0 and 1 in turn, the half that leads costing 1 next; the first
+    round gives one half a lead of 1/2. Everybody is the only group.
+    """
+
+    side: int = eqx.field(static=True)
+    dtype: str = eqx.field(static=True, default="float32")
+
+    @property
+    def num_groups(self) -> int:
+        return 1
+
+    def window(self, first_round: int | Int[Array, ""], num_rounds: int) -> tuple[Edges, Float[Array, "T 1"]]:
+        """Costs and memberships of rounds first_round, ..."""
+        t = first_round + jnp.arange(num_rounds)
+        odd = (t % 2).astype(self.dtype)
+        above, below = jnp.where(t == 0, 0.5, 1 - odd).astype(self.dtype), odd
+        row, column = jnp.indices((self.side, self.side - 1))
+
+        def priced(is_above):
+            return jnp.where(is_above[None], above[:, None, None], below[:, None, None])
+
+        edges = Edges(priced(column >= row), priced((row > column).T))  # (i, i) to (i, i+1) is above
+        return edges, jnp.ones((num_rounds, 1), self.dtype)
 
 
 def draw_law(

@@ -200,7 +200,7 @@ def learn(params: Params, state: State, features, label, protected) -> tuple[Sta
     updates, adam = parity.optimiser(params.step_size).update(gradient, state.adam)
     updated, ready = (optax.apply_updates(state.forest, updates), adam), parity.seen_both(means)
     forest, adam = jax.tree.map(lambda new, old: jnp.where(ready, new, old), updated, (state.forest, state.adam))
-    info = Info(prediction, loss, parity.accuracy(metrics), parity.gap(metrics))
+    info = Info(prediction, loss, parity.accuracy(metrics, loss.dtype), parity.gap(metrics, loss.dtype))
     return State(state.step + 1, forest, adam, means, metrics), info
 
 

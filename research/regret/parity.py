@@ -18,8 +18,8 @@ from research.core.types import Array, Float, Int
 from research.regret import _streams
 
 __all__ = [
-    "ClassMeans", "Metrics", "accuracy", "count", "gap", "include", "optimiser", "penalty_gradient", "seen_both",
-    "slope", "start_means", "start_metrics", "validate_stream",
+    "ClassMeans", "Metrics", "accuracy", "count", "disparity", "gap", "include", "optimiser", "penalty_gradient",
+    "seen_both", "slope", "start_means", "start_metrics", "validate_stream",
 ]  # fmt: skip
 
 
@@ -100,15 +100,20 @@ def count(metrics: Metrics, prediction: Int[Array, ""], label: Int[Array, ""], p
     return Metrics(metrics.rounds + is_class, correct, metrics.positive + is_class * prediction)
 
 
-def accuracy(metrics: Metrics) -> Float[Array, "..."]:
+def accuracy(metrics: Metrics, dtype=jnp.float32) -> Float[Array, "..."]:
     """Share of correct predictions so far, in [0, 1]; 0 before the first round."""
-    return metrics.correct / jnp.maximum(jnp.sum(metrics.rounds, axis=-1), 1)
+    return metrics.correct.astype(dtype) / jnp.maximum(jnp.sum(metrics.rounds, axis=-1), 1).astype(dtype)
 
 
-def gap(metrics: Metrics) -> Float[Array, "..."]:
-    """Demographic-parity gap |mean prediction of class 1 - that of class 0| so far; 0 until both classes were seen."""
-    rates = metrics.positive / jnp.maximum(metrics.rounds, 1)
-    return jnp.where(jnp.all(metrics.rounds > 0, axis=-1), jnp.abs(rates[..., 1] - rates[..., 0]), 0.0)
+def disparity(metrics: Metrics, dtype=jnp.float32) -> Float[Array, "..."]:
+    """Mean prediction of class 1 minus that of class 0 so far, in [-1, 1]; 0 until both classes were seen."""
+    rates = metrics.positive.astype(dtype) / jnp.maximum(metrics.rounds, 1).astype(dtype)
+    return jnp.where(jnp.all(metrics.rounds > 0, axis=-1), rates[..., 1] - rates[..., 0], 0)
+
+
+def gap(metrics: Metrics, dtype=jnp.float32) -> Float[Array, "..."]:
+    """Demographic-parity gap: the absolute `disparity`, in [0, 1]."""
+    return jnp.abs(disparity(metrics, dtype))
 
 
 def optimiser(step_size: float | Float[Array, ""]) -> optax.GradientTransformation:

@@ -38,9 +38,11 @@ def test_mixture_is_the_expectation_over_its_coin(x64):
         answer = np.where(replaced, majority, predictions)
         accuracy += probability * np.mean(answer == labels)
         rates += [probability * answer[protected == a].mean() for a in (0, 1)]
-    mixed = fairness_baselines.majority_mixture(
-        jnp.asarray(predictions), jnp.asarray(labels), jnp.asarray(protected), jnp.asarray([0.0, share, 1.0])
-    )
+    counts = parity.start_metrics()
+    for said, label, group in zip(predictions, labels, protected, strict=True):
+        counts = parity.count(counts, jnp.int32(said), jnp.int32(label), jnp.int32(group))
+    constant = fairness_baselines.majority_metrics(jnp.asarray(labels), jnp.asarray(protected))
+    mixed = fairness_baselines.majority_mixture(counts, constant, jnp.asarray([0.0, share, 1.0]))
     np.testing.assert_allclose(mixed.accuracy[1], accuracy, rtol=1e-12)
     np.testing.assert_allclose(mixed.parity_gap[1], abs(rates[1] - rates[0]), rtol=1e-12)
     np.testing.assert_allclose(mixed.accuracy[::2], [np.mean(a == labels) for a in (predictions, majority)])
@@ -48,12 +50,15 @@ def test_mixture_is_the_expectation_over_its_coin(x64):
 
 def test_mixture_refuses_bad_input():
     ones = jnp.ones(4, jnp.int32)
+    counts, fewer = (fairness_baselines.majority_metrics(o, o) for o in (ones, ones[:3]))
     with pytest.raises(ValueError, match=r"share must lie in \[0, 1\], got 1.5"):
-        fairness_baselines.majority_mixture(ones, ones, ones, jnp.asarray([0.5, 1.5]))
+        fairness_baselines.majority_mixture(counts, counts, jnp.asarray([0.5, 1.5]))
+    with pytest.raises(ValueError, match="majority.rounds must be those of the classifier"):
+        fairness_baselines.majority_mixture(counts, fewer, jnp.asarray([0.5]))
     with pytest.raises(ValueError, match="labels must be 0 or 1, got 3"):
-        fairness_baselines.majority_mixture(ones, 3 * ones, ones, jnp.asarray([0.5]))
+        fairness_baselines.majority_metrics(3 * ones, ones)
     with pytest.raises(ValueError, match="must have equal lengths"):
-        fairness_baselines.majority_mixture(ones, ones[:3], ones, jnp.asarray([0.5]))
+        fairness_baselines.majority_metrics(ones, ones[:3])
 
 
 def test_network_without_penalty_is_adam_on_the_cross_entropy(x64):
@@ -84,8 +89,8 @@ def test_network_without_penalty_is_adam_on_the_cross_entropy(x64):
 def test_reservoir_is_a_uniform_sample():
     """Every round is in the sample with probability M / T.
 
-    A round's count over the independent keys is binomial; by Hoeffding all 20 counts lie within the margin of their mean
-    but for probability 1e-6.
+    A round's count over the independent keys is binomial; by Hoeffding all 20 counts lie within the margin of their
+    mean but for probability 1e-6.
     """
     rounds, size, lanes = 20, 5, 4000
 

@@ -12,7 +12,7 @@ import pytest
 
 from research.core import prng
 from research.regret import paths, sleeping_experts
-from research.regret.grid import Edges, draw_law, path_cost, shortest_path
+from research.regret.grid import Alternating, Edges, draw_law, path_cost, shortest_path
 
 solve = jax.jit(shortest_path)
 play = eqx.filter_jit(paths.run)  # one compilation per shape; what `run` checks eagerly has tests of its own
@@ -160,18 +160,9 @@ def uniform_sum_cdf(x, terms=4):
     return sum(parts) / math.factorial(terms)
 
 
-def alternating(rounds):
-    """Costs on a 2 x 2 grid on which the leader is wrong from the second round on: loss 0 or 1 for the whole path."""
-    odd = np.arange(rounds) % 2.0
-    right_first, down_first = 1 - odd, odd.copy()
-    right_first[0], down_first[0] = 0.5, 0.0
-    horizontal = np.stack([right_first[:, None], down_first[:, None]], axis=1)
-    vertical = np.stack([down_first, right_first], axis=1)[:, None, :]
-    return Edges(jnp.asarray(horizontal), jnp.asarray(vertical))
-
-
 def run_alternating(rounds, lanes, perturbation):
-    problem = paths.Problem(alternating(rounds), jnp.ones((rounds, 1)), jnp.ones(1))
+    costs, awake = Alternating(2, "float64").window(0, rounds)
+    problem = paths.Problem(costs, awake, jnp.ones(1))
     params = paths.Params(num_steps=rounds, perturbation=perturbation)
     keys = prng.replicate_keys(prng.root_key(11), lanes)
     state = jax.jit(jax.vmap(lambda key: paths.run(problem, params, key, validate=False).state))(keys)
@@ -186,7 +177,7 @@ def test_leader_loss_has_its_exact_expectation(x64):
     """
     rounds, lanes = 200, 400
     measured, _ = run_alternating(rounds, lanes, 1.0)
-    right, down = (np.asarray(e) for e in alternating(rounds))
+    right, down = (np.asarray(e) for e in Alternating(2, "float64").window(0, rounds)[0])
     by_right = right[:, 0, 0] + down[:, 0, 1]
     by_down = down[:, 0, 0] + right[:, 1, 0]
     expected = 0.0
