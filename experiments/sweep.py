@@ -7,7 +7,7 @@ A sweep file names the config it varies and returns its points; the helpers are 
 
     CONFIG = "configs/regret/synthetic.py"
     def get_sweep(h):
-        return h.product({"seed": range(32)}, h.zipped({"algo.regularization": (0.1, 1.0), "run.num_steps": (512, 1024)}))
+        return h.product({"seed": range(32)}, h.zipped({"algo.regularization": (0.1, 1.0), "run.chunk": (512, 1024)}))
 """
 
 import argparse
@@ -104,8 +104,8 @@ def expand(reference: str) -> list[Point]:
             raise UsageError(f"{reference} has two equal points: {seen[resolved.directory]} and {overrides}.")
         seen[resolved.directory] = overrides
         changes = [f"--config.{field}={value}" for field, value in overrides.items()]
-        module_name = f"experiments.{resolved.config.experiment}"
-        points.append(Point(overrides, resolved, shlex.join(["python", "-m", module_name, f"--config={base}", *changes])))
+        command = ["python", "-m", f"experiments.{resolved.config.experiment}", f"--config={base}", *changes]
+        points.append(Point(overrides, resolved, shlex.join(command)))
     if not points:
         raise UsageError(f"{reference} has no points.")
     return points

@@ -2,7 +2,6 @@
 
 import glob
 import hashlib
-import importlib.util
 import os
 import platform
 from collections.abc import MutableMapping
@@ -115,8 +114,3 @@ def configure(numerics, *, cpu_devices: int = 0, compile_cache: str = "") -> str
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     return None
-
-
-def has_module(name: str) -> bool:
-    """Whether a top-level module is installed, without importing it."""
-    return importlib.util.find_spec(name) is not None

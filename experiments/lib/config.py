@@ -234,8 +234,7 @@ def _check(config: ml_collections.ConfigDict, reference: str) -> None:
         )
     for name in sorted(config.numerics.keys()):
         if name not in NUMERICS:
-            hint = nearest(name, list(NUMERICS))
-            raise UsageError(f"no field config.numerics.{name}" + (f"; nearest: config.numerics.{hint}." if hint else "."))
+            raise UsageError(f"no field config.numerics.{name}; the fields are {', '.join(NUMERICS)}.")
     precisions = ("default", "high", "highest")
     if type(config.numerics.x64) is not bool:
         raise UsageError(f"config.numerics.x64 must be a bool, got {config.numerics.x64!r}.")

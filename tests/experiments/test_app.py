@@ -26,7 +26,7 @@ CONFIG = "tests/experiments/toy/configs/walk.py"
         (["--config.seed"], "config.seed must be an int, got True."),
         (["--config.numerics.x64=2"], "config.numerics.x64 must be a bool, got 2."),
         (["--config.problem=3"], "config.problem is a section; its fields are config.problem.breaks, "),
-        (["--config.run.num_steps=63"], "config.run.num_steps must be a multiple of config.run.chunk=4, got 63; nearest"),
+        (["--config.run.num_steps=63"], "config.run.num_steps must be a multiple of config.run.chunk=4, got 63"),
         (["--config.run.replicates=0"], "config.run.replicates must be an int >= 1, got 0."),
         (["--config.numerics.matmul_precision=low"], "config.numerics.matmul_precision must be one of default, high"),
         (["--config=tests/experiments/toy/configs/wlk.py"], "no config tests/experiments/toy/configs/wlk.py"),

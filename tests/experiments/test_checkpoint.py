@@ -10,7 +10,6 @@ import pytest
 
 from experiments.lib import checkpoint, errors
 
-
 # A read that fails inside tensorstore leaves futures behind whose errors nobody asks for.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 

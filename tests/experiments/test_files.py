@@ -18,7 +18,8 @@ def test_npz_bytes_depend_on_content_alone():
 
 
 def test_npz_round_trip_keeps_shapes_and_dtypes(tmp_path):
-    arrays = {"scalar": np.float32(3), "empty": np.zeros((0, 4)), "run/loss": np.ones((2, 2), np.int8), "name": np.asarray("x")}
+    arrays = {"scalar": np.float32(3), "empty": np.zeros((0, 4)), "run/loss": np.ones((2, 2), np.int8)}
+    arrays["name"] = np.asarray("x")
     files.replace(tmp_path / "a.npz", files.npz_bytes(arrays))
     found = files.read_npz(tmp_path / "a.npz")
     assert found.keys() == arrays.keys()

@@ -37,7 +37,8 @@ def test_the_rest_of_the_devices():
 
 @pytest.mark.parametrize("sizes", [{"rep": 64}, {"rep": -1, "data": 64}])
 def test_too_few_devices_names_what_there_is(sizes):
-    with pytest.raises(RunError, match=r"needs 64 devices, and there is \d+ cpu device\(s\); rehearse with --cpu_devices=64"):
+    said = r"needs 64 devices, and there is \d+ cpu device\(s\); rehearse with --cpu_devices=64"
+    with pytest.raises(RunError, match=said):
         mesh.build(sizes)
 
 

@@ -66,6 +66,8 @@ def test_durations(seconds, text):
     assert progress._duration(seconds) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.123456, "0.123"), (999, "999"), (12_345, "12.3k"), (3e6, "3.0M"), (2e9, "2.0G")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.123456, "0.123"), (999, "999"), (12_345, "12.3k"), (3e6, "3.0M"), (2e9, "2.0G")]
+)
 def test_rates(value, text):
     assert progress._short(value) == text

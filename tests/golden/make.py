@@ -19,7 +19,8 @@ def config_files() -> list[Path]:
 
 def golden_path(path: Path) -> Path:
     """`configs/<family>/<name>.py` -> `tests/golden/configs/<family>_<name>.json`."""
-    return HERE / "configs" / ("_".join(path.relative_to(config_lib.CHECKOUT / "configs").with_suffix("").parts) + ".json")
+    parts = path.relative_to(config_lib.CHECKOUT / "configs").with_suffix("").parts
+    return HERE / "configs" / f"{'_'.join(parts)}.json"
 
 
 def dump(path: Path) -> str:
