@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import sys
 from collections import Counter
@@ -80,22 +81,24 @@ class Reporter:
         self.console.print(table)
 
     def claims(self, judged: Sequence[Judged]) -> None:
-        """The table: claim, published, ours, interval, verdict."""
+        """The table: claim, published, ours, interval, verdict; what this size cannot test is counted per figure."""
         if not judged:
             return
         table = Table(box=None, pad_edge=False)
         for heading in ("claim", "published", "ours", "interval", "verdict"):
             justify = "right" if heading in ("published", "ours") else "left"
             table.add_column(heading, justify=justify, no_wrap=heading != "claim")
-        figure = None
-        for one in judged:
-            if one.figure != figure:
-                figure = one.figure
-                table.add_row(Text(figure, style="bold"))
-            table.add_row(
-                Text(one.claim.claim), published_text(one.claim), number_text(one.ours.value if one.ours else math.nan),
-                interval_text(one.ours), Text(one.verdict, style=_COLORS[one.verdict]),
-            )  # fmt: skip
+        for figure, group in itertools.groupby(judged, key=lambda one: one.figure):
+            rows = list(group)
+            tested = [one for one in rows if one.verdict != NOT_TESTABLE]
+            table.add_row(Text(figure, style="bold"))
+            for one in tested:
+                ours = number_text(one.ours.value if one.ours else math.nan)
+                verdict = Text(one.verdict, style=_COLORS[one.verdict])
+                table.add_row(Text(one.claim.claim), published_text(one.claim), ours, interval_text(one.ours), verdict)
+            if len(tested) < len(rows):
+                untested = f"{len(rows) - len(tested)} {'more ' if tested else ''}claims"
+                table.add_row(Text(untested, style="dim"), "", "", "", Text(NOT_TESTABLE, style=_COLORS[NOT_TESTABLE]))
         self.console.print()
         self.console.print(table)
 
