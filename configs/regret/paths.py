@@ -1,8 +1,8 @@
 """Online shortest paths on a 10 x 10 grid, five overlapping groups and everybody, drifting costs, 8,192 rounds.
 
-  python -m experiments.regret.paths                                                  # 25 s on two CPU cores
+  python -m experiments.regret.paths                                                  # 20 s on two CPU cores
   python -m experiments.regret.paths --config=configs/regret/paths.py:alternating     # the adversarial stream
-Expected: every group's regret below its bound, the leaders' about a hundred times.
+Expected: every group's regret below its bound, the leader of everybody 72 times.
 Figure: regret/fig_paths. Smoke: ":quick" or ":alternating,quick".
 """
 

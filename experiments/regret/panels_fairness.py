@@ -1,6 +1,7 @@
 """Drawings of the fairness experiment: accuracy against the parity gap, and both as the rounds go by."""
 
 import numpy as np
+from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from experiments.lib import style
 from experiments.lib.tables import Measured, measured
@@ -62,6 +63,7 @@ def tradeoff_panel(ax, run) -> None:
         results["hoeffding_gap"][-1], results["hoeffding_accuracy"][-1], color=how.color, marker=how.marker,
         markersize=5, linestyle="none", label="Hoeffding tree, no penalty (deterministic)", zorder=4,
     )  # fmt: skip
+    ax.xaxis.set_major_locator(MultipleLocator(0.05))
     ax.set_xlabel("demographic-parity gap over all rounds")
     ax.set_ylabel("prequential accuracy")
     ax.set_xlim(left=0)
@@ -74,7 +76,7 @@ def _name_points(ax, x, y, names) -> None:
         if last is not None and abs(x[i] - last) < 0.012:
             continue
         last = x[i]
-        ax.annotate(names[i], (x[i], y[i]), xytext=(-3, 4), textcoords="offset points", fontsize=6, ha="right",
+        ax.annotate(names[i], (x[i], y[i]), xytext=(4, -7), textcoords="offset points", fontsize=6,
                     color=_LOOKS["aranyani"].color)  # fmt: skip
 
 
@@ -92,9 +94,10 @@ def rounds_panel(ax, run, quantity: str) -> None:
         )
     how = style.look("hoeffding_tree")
     ax.plot(x, run.results[f"hoeffding_{quantity}"], color=how.color, linewidth=1.0, label="Hoeffding tree")
-    ax.set_xlabel("rounds")
+    ax.set_xlabel("rounds (thousands)")
     ax.set_xlim(0, x[-1])
-    ax.set_ylabel("prequential accuracy" if quantity == "accuracy" else "demographic-parity gap so far")
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1000:g}"))
+    ax.set_ylabel("prequential accuracy" if quantity == "accuracy" else "parity gap so far")
 
 
 def legend(ax, **where) -> None:

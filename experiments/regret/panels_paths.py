@@ -1,12 +1,13 @@
 """Drawings of the paths experiment: regret of every group under its bound, its two parts, the perturbation's effect."""
 
 import numpy as np
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from experiments.lib import style
 
 __all__ = [
-    "bound_factor", "groups_panel", "leader_bound", "leader_ratio", "meta_ratio", "perturbation_panel", "quick_look",
-    "regret", "regret_panel",
+    "bound_factor", "groups_panel", "leader_bound", "leader_ratio", "legend", "meta_ratio", "perturbation_panel",
+    "quick_look", "regret", "regret_panel",
 ]  # fmt: skip
 
 #: The theorem's perturbation.
@@ -16,7 +17,7 @@ _LOOKS = {
     "learner": style.LOOKS["anh"]._replace(label="learner: ANH over the groups"),
     "leader": style.LOOKS["fpl"]._replace(label="the group's own leader"),
     "single": style.LOOKS["baseline"]._replace(label="one leader for everybody"),
-    "uniform": style.LOOKS["uniform"]._replace(label="uniform over awake groups"),
+    "uniform": style.Look("uniform over awake groups", style.PALETTE["purple"], "-", "P"),
 }
 _PERTURBATION_LOOKS = {
     "1": style.Look("theorem's perturbation", style.PALETTE["green"], "-", "<"),
@@ -63,10 +64,7 @@ def regret_panel(ax, run, group: int) -> None:
     style.reference(ax, x, total, "bound on the learner (T5 + T1)", linewidth=1.0)
     meta = run.curves[f"meta_bound/{THEOREM}"][..., group].mean(axis=1)
     style.reference(ax, x, meta, "its aggregator's part (T1)", linestyle=":", linewidth=1.0)
-    ax.set_xscale("log")
-    ax.set_yscale("symlog", linthresh=10, linscale=0.6)
-    ax.axhline(0, color="0.6", linewidth=0.6, zorder=1)
-    ax.set_xlim(x[0], x[-1])
+    _rate_axes(ax, x)
     ax.set_title(f"{run.axes['group'][group]} ({x[-1]:,.0f} rounds)")
 
 
@@ -102,11 +100,24 @@ def perturbation_panel(ax, run) -> None:
         if name in _PERTURBATION_LOOKS:
             style.curve(ax, x, regret(run, "leader", name)[..., -1], _PERTURBATION_LOOKS[name], linewidth=1.1)
     style.reference(ax, x, leader_bound(run)[..., -1].mean(axis=1), "bound with the theorem's (T5)", linewidth=1.0)
+    _rate_axes(ax, x)
+    ax.set_xlabel("rounds")
+
+
+def _rate_axes(ax, x) -> None:
+    """Logarithmic axes, the vertical one linear within 10 of zero: regret may be negative."""
     ax.set_xscale("log")
     ax.set_yscale("symlog", linthresh=10, linscale=0.6)
     ax.axhline(0, color="0.6", linewidth=0.6, zorder=1)
     ax.set_xlim(x[0], x[-1])
-    ax.set_xlabel("rounds")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    ax.xaxis.set_minor_locator(NullLocator())
+
+
+def legend(ax, **where) -> None:
+    """A small legend."""
+    ax.legend(**({"fontsize": 5.5, "labelspacing": 0.3, "loc": "lower left"} | where))
 
 
 def quick_look(run) -> None:
@@ -116,6 +127,6 @@ def quick_look(run) -> None:
     perturbation_panel(axes[0, 1], run)
     for ax in axes.flat:
         ax.set_ylabel("regret (sum of mean edge costs)")
-        ax.legend(fontsize=5.5, loc="upper left", labelspacing=0.3)
+        legend(ax)
     axes[0, 0].set_xlabel("rounds")
     style.stamp(fig, [run]).savefig(run.figure("regret.png"))

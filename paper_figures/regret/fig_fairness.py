@@ -8,10 +8,10 @@ PAPER_CONFIGS = ["configs/regret/paper_fairness.py"]
 
 caption = (
     "Online fair classification of Adult, one record at a time in file order. Left: accuracy against the "
-    "demographic-parity gap between the sexes over all rounds; a point per strength of the penalty (written beside those "
-    "of the forest), mean and 95 % interval over random starts. The dashed line mixes the unpenalised forest with the "
-    "majority label. Right: the parity gap and the accuracy of the forest as the rounds go by. Parity between two classes "
-    "is another goal than small regret on every group."
+    "demographic-parity gap between the sexes over all rounds; a point per strength of the penalty (written beside "
+    "those of the forest), mean and 95 % interval over random starts. The dashed line mixes the unpenalised forest "
+    "with the majority label. Right: gap and accuracy of the forest as the rounds go by. Parity between two classes is "
+    "another goal than small regret on every group."
 )
 
 #: Strengths of the reference runs, as they stand in the claims' names.
@@ -29,7 +29,7 @@ def draw(runs):
     panels.legend(tradeoff)
     panels.rounds_panel(axes[0, 1], run, "gap")
     panels.rounds_panel(axes[1, 1], run, "accuracy")
-    panels.legend(axes[0, 1], loc="upper right", fontsize=5.5)
+    panels.legend(axes[1, 1], fontsize=5.5)
     axes[0, 1].set_xlabel("")
     axes[0, 1].tick_params(labelbottom=False)
     return fig

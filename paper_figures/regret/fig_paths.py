@@ -10,10 +10,10 @@ CONFIGS = ["configs/regret/paths.py", "configs/regret/paths.py:alternating"]
 PAPER_CONFIGS = ["configs/regret/paper_paths.py", "configs/regret/paper_paths.py:alternating"]
 
 caption = (
-    "Online shortest paths on a grid, overlapping groups whose costs drift apart. Top: regret of two groups against their "
-    "best fixed path, mean and 95 % interval over instances, with the bounds; the axis is linear within ±10. Bottom left: "
-    "regret per round of every group at the end; negative where the best fixed path does not follow the drift. Bottom "
-    "right: on the alternating stream a leader without perturbation is wrong in every round and leaves the bound, the "
+    "Online shortest paths on a grid, overlapping groups whose costs drift apart. Top: regret of two groups against "
+    "their best fixed path, mean and 95 % interval over instances, with the bounds; the axis is linear within ±10. "
+    "Bottom left: regret per round of every group at the end; negative where no fixed path follows the drift. Bottom "
+    "right: on the alternating stream a leader without perturbation is wrong in every round and leaves the bound; the "
     "theorem's perturbation pays almost nothing."
 )
 
@@ -27,13 +27,13 @@ def draw(runs):
         panels.regret_panel(ax, traffic, group)
         ax.set_xlabel("rounds of the group")
     axes[0, 0].set_ylabel("regret (sum of mean edge costs)")
-    axes[0, 1].legend(fontsize=5.5, loc="upper left", labelspacing=0.3)
+    panels.legend(axes[0, 0])
     panels.groups_panel(axes[1, 0], traffic)
-    axes[1, 0].legend(fontsize=5.5, labelspacing=0.3)
+    panels.legend(axes[1, 0], loc="best")
     panels.perturbation_panel(axes[1, 1], alternating)
     axes[1, 1].set_title("alternating stream: the leader's regret")
     axes[1, 1].set_ylabel("regret (sum of mean edge costs)")
-    axes[1, 1].legend(fontsize=5.5, loc="upper left", labelspacing=0.3)
+    panels.legend(axes[1, 1], loc="lower left")
     return fig
 
 
