@@ -185,8 +185,8 @@ def ratio_panel(ax, run, data: Mapping[str, object] | None = None) -> None:
     for key, row in positions.items():
         largest = max((ratios[key] for ratios in found if key in ratios), default=0)
         ax.barh(places[labels.index(row)] - 0.33, largest, height=0.18, color=style.PALETTE["vermilion"])
-    told = f"{run.config.run.replicates} instances (grey)"
-    ax.set_title(told if not data else f"{told}, {', '.join(data)} (red)")
+    told = f"{run.config.run.replicates:,} instances"
+    ax.set_title(f"{told} (grey), data (red)" if data else told)
     ax.axvline(1, color="black", linewidth=0.8)
     ax.set_xlim(0, 1.2)
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1])

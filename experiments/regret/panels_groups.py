@@ -3,7 +3,7 @@
 import json
 
 import numpy as np
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from experiments.lib import style
 
@@ -22,8 +22,8 @@ LOOKS = {
     "anh": style.LOOKS["anh"]._replace(label="ANH, paper's rule, unclipped"),
     "anh_mean": style.LOOKS["anh_mean"]._replace(label="ANH, clipped", linestyle="-"),
     "aa": style.LOOKS["aa"]._replace(label="AA"),
-    "anh_mean_depth": style.Look("ANH, prior 2^−depth", style.PALETTE["purple"], "-", "D"),
-    "aa_depth": style.Look("AA, prior 2^−depth", style.PALETTE["orange"], "-", "v"),
+    "anh_mean_depth": style.Look(r"ANH, prior $2^{-\mathrm{depth}}$", style.PALETTE["purple"], "-", "D"),
+    "aa_depth": style.Look(r"AA, prior $2^{-\mathrm{depth}}$", style.PALETTE["orange"], "-", "v"),
     "experts": style.Look("all experts", style.PALETTE["black"], "-", "P"),
 }
 _MARKED = {"markersize": 3}
@@ -90,6 +90,12 @@ def regret_panel(ax, run) -> None:
         how = LOOKS[method]
         style.curve(ax, sizes(run), at(run, "regret", method), how, label="_", marker=how.marker, **_MARKED)
         ax.plot(sizes(run), at(run, "bound", method).mean(axis=1), color=how.color, linestyle="--", label="_bound")
+    found = sizes(run)
+    for name, text in (("anh_mean", "T1"), ("aa", "T4: ½ ln G")):
+        if name in methods(run):
+            top = at(run, "bound", name).mean(axis=1)[-1]
+            ax.annotate(text, (found[-1], top), xytext=(-3, 3), textcoords="offset points", ha="right", va="bottom",
+                        fontsize=6.5, color=LOOKS[name].color)  # fmt: skip
     ax.axhline(0, color="0.6", linewidth=0.6, zorder=1)
     _count_axis(ax, run)
 
@@ -101,7 +107,11 @@ def time_panel(ax, run) -> None:
         how = LOOKS[stage]
         label = how.label if stage == "experts" else "_"
         ax.plot(sizes(run), microseconds(run, stage), color=how.color, marker=how.marker, label=label, **_MARKED)
+    found = sizes(run)
+    top = microseconds(run, "experts")
+    style.reference(ax, found, top[-1] * 1.5 * found / found[-1], "proportional to groups", linewidth=0.8)
     ax.set_yscale("log")
+    ax.yaxis.set_minor_formatter(NullFormatter())
     _count_axis(ax, run)
 
 
@@ -112,7 +122,7 @@ def row(axes, run) -> None:
     rounds, count = run.config.problem.num_rounds, run.config.run.replicates
     axes[0].set_title(f"{DATA_SETS[run.config.problem.data_set]}: {rounds:,} rounds, n = {count}", loc="left")
     axes[0].set_ylabel("squared loss of everybody")
-    axes[1].set_ylabel("regret and bound (dashed)")
+    axes[1].set_ylabel("regret to own expert; bound dashed")
     axes[2].set_ylabel("µs per round, one replicate")
 
 

@@ -78,11 +78,12 @@ def program(config, mesh) -> Program:
         drawn = jax.vmap(lambda number: instances.draw(key, number, shape))(jnp.arange(replicates))
         return drawn, jax.vmap(start)(drawn)
 
+    abstract = sharding.split_replicates(jax.eval_shape(draw_all), mesh)
+
     def init():
-        return sharding.split_replicates(jax.jit(draw_all)(), mesh)
+        return jax.jit(draw_all, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, abstract))()
 
     advance = mesh_lib.over_replicates(mesh, one_chunk)
-    abstract = sharding.split_replicates(jax.eval_shape(draw_all), mesh)
     return Program(init, advance, abstract, ("seed",), {"law": instances.LAWS, "pattern": instances.PATTERNS})
 
 

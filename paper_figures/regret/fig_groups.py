@@ -36,7 +36,7 @@ def claims(runs):
     found = {}
     for method in ("anh", "anh_mean", "aa"):
         loss = panels.at(medical, "loss", method)[place]
-        found[f"medical_57_{method}"] = Measured(loss[0], -np.inf, np.inf, 1)  # the first shuffle is that of seed 473
+        found[f"medical_57_{method}"] = Measured(float(loss[0]), -np.inf, np.inf, 1)  # the first shuffle is that of seed 473
     for run in runs:
         name, last = run.config.problem.data_set, len(panels.sizes(run)) - 1
         growth = {m: panels.at(run, "loss", m)[last] - panels.at(run, "loss", m)[0] for m in ("anh_mean", "aa")}

@@ -1,0 +1,168 @@
+"""The group learner with one choice changed at a time, and simpler learners beside it, on the same shuffles.
+
+All variants are one compiled program: the experts' pass is mapped over the values of lambda, VAW predictions are read
+from the pass with lambda = 1, and every aggregator plays the predictions it asks for. A step is the whole data set.
+
+Metrics: `<variant> [R, G]`, loss over the rounds of every group. Results: `hindsight [G]`, least squares of all rounds
+of each group.
+Letters: `R` shuffles, `T` rounds, `G` groups, `L` values of lambda, `S` step sizes.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.lib import driver
+from experiments.lib import mesh as mesh_lib
+from experiments.lib.program import Program
+from experiments.regret.protocol import Data, Source, row_orders
+from research.core import sharding, validate
+from research.core.types import Array, Float, Int
+from research.regret import baselines, groupwise, oracles, problems, ridge
+
+__all__ = ["DEFAULT", "SINGLE", "State", "drive", "names", "program", "swept"]
+
+UNIT = (0.0, 1.0)
+
+#: The variant that all others are compared with, and the options of `groupwise.Params` that make it.
+DEFAULT = "default"
+_DEFAULT = {"meta": "anh", "combine": "mean", "clip": UNIT}
+
+#: Variants at lambda = 1: options that differ from the default's.
+OPTIONS = {
+    DEFAULT: {},
+    "aa": {"meta": "aa"},
+    "ewa": {"meta": "ewa"},
+    "expected": {"combine": "expected"},
+    "unclipped": {"clip": None},
+    "paper": {"combine": "expected", "clip": None},
+    "vaw": {},  # other experts
+    "without_always_on": {},  # one expert less
+}
+FIXED = ("online_ridge", "online_ridge_clipped", "smallest_group", "uniform_average", "gradient_descent")
+#: Variants that exist once; `swept` names those that exist for every lambda.
+SINGLE = (*OPTIONS, *FIXED)
+
+#: Aggregators that are played at every value of lambda.
+SWEPT = {"anh": {}, "aa": {"meta": "aa"}, "ridge": None}
+
+
+class State(NamedTuple):
+    step: Int[Array, ""]
+
+
+def swept(kind: str, value: float) -> str:
+    """Name of a variant with another lambda; `kind` is "anh", "aa" or "ridge" (one clipped online ridge)."""
+    return f"{kind}/lambda={value:g}"
+
+
+def names(config) -> list[str]:
+    """All variants of a config."""
+    return [*SINGLE, *(swept(kind, value) for kind in SWEPT for value in config.algo.regularization)]
+
+
+def program(config, mesh, source: Source) -> Program:
+    """The variants as a program; `config.algo.regularization` and `config.algo.step_sizes` are traced grids."""
+    rounds, replicates = config.run.num_steps, config.run.replicates
+    validate.require(config.run.chunk == rounds, "config.run.chunk", "equal config.run.num_steps", config.run.chunk)
+    grid = tuple(config.algo.regularization)
+    validate.require(1.0 in grid, "config.algo.regularization", "contain 1.0, the default", grid)
+    shared = {"num_steps": rounds, "form": config.algo.form, "block_size": config.algo.block_size}
+    dtype = jnp.float64 if config.numerics.x64 else jnp.float32
+
+    def params(**options):
+        return groupwise.Params(**shared, **(_DEFAULT | options))
+
+    def one_shuffle(table: groupwise.Problem, order, state: State):
+        problem = dataclasses.replace(table, order=order)
+        awake = ridge.awake_in(problem, order)
+
+        def by_group(loss: Float[Array, " T"]) -> Float[Array, " G"]:
+            return jnp.sum(awake * loss[:, None], axis=0)
+
+        def played(predictions, among=problem, **options) -> Float[Array, " G"]:
+            how = params(**options)
+            _, info = groupwise.aggregate(among, how, predictions, groupwise.init_meta(among, how))
+            return by_group(info.loss)
+
+        def pass_of(value):
+            how = groupwise.Params(**shared, regularization=value)
+            trace = ridge.run(problem, groupwise.expert_params(how)).trace
+            return trace.predictions, trace.leverage
+
+        said, leverage = jax.vmap(pass_of)(jnp.asarray(grid, dtype))
+        usual = said[grid.index(1.0)]
+        vaw = usual / (1 + leverage[grid.index(1.0)])
+        losses = {
+            name: played(usual, **options) for name, options in OPTIONS.items() if name not in ("vaw", "without_always_on")
+        }
+        losses["vaw"] = played(vaw)
+        losses["without_always_on"] = played(usual[:, :-1], among=_without_last(problem))
+        losses |= {name: by_group(loss) for name, loss in fixed(problem, usual).items()}
+        for kind, options in SWEPT.items():
+            one = _alone(problem, order, by_group) if options is None else lambda f, o=options: played(f, **o)
+            rows = jax.vmap(one)(said)
+            losses |= {swept(kind, value): rows[k] for k, value in enumerate(grid)}
+        return State(state.step + rounds), losses
+
+    def fixed(problem, predictions) -> dict[str, Float[Array, " T"]]:
+        clipped, raw = params(), params(clip=None)
+        sizes = jnp.asarray(config.algo.step_sizes, dtype)
+        descents = jax.vmap(lambda size: baselines.gradient_descent(problem, clipped, size).loss)(sizes)
+        return {
+            "online_ridge": baselines.online_ridge(problem, raw).loss,
+            "online_ridge_clipped": baselines.online_ridge(problem, clipped).loss,
+            "smallest_group": baselines.smallest_group(problem, clipped, predictions).loss,
+            "uniform_average": baselines.uniform_average(problem, clipped, predictions).loss,
+            "gradient_descent": descents[jnp.argmin(jnp.sum(descents, axis=1))],
+        }
+
+    def init():
+        table = source.load()
+        problem = problems.from_arrays(table.features, table.labels, table.awake, dtype=dtype)
+        groupwise.validate(problem, params())
+        order = jnp.asarray(row_orders(config, source, table))
+        state = State(jnp.zeros((replicates,), jnp.int32))
+        return Data(sharding.replicated(problem, mesh), sharding.split_replicates(order, mesh)), (
+            sharding.split_replicates(state, mesh)
+        )
+
+    def abstract():
+        num_groups = len(source.groups)
+        table = groupwise.Problem(
+            jax.ShapeDtypeStruct((source.num_rows, source.num_features), dtype),
+            jax.ShapeDtypeStruct((source.num_rows,), dtype),
+            jax.ShapeDtypeStruct((source.num_rows, num_groups), jnp.bool_),
+            jax.ShapeDtypeStruct((num_groups,), dtype),
+        )
+        order = sharding.split_replicates(jax.ShapeDtypeStruct((replicates, rounds), jnp.int32), mesh)
+        state = sharding.split_replicates(State(jax.ShapeDtypeStruct((replicates,), jnp.int32)), mesh)
+        return Data(sharding.replicated(table, mesh), order), state
+
+    lanes = mesh_lib.over_replicates(mesh, one_shuffle, shared=1)
+    advance = jax.jit(lambda data, state: lanes(data.table, data.order, state))
+    return Program(init, advance, abstract(), ("seed",), {"group": source.groups})
+
+
+def _without_last(problem: groupwise.Problem) -> groupwise.Problem:
+    prior = problem.prior[:-1]
+    return dataclasses.replace(problem, awake=problem.awake[:, :-1], prior=prior / jnp.sum(prior))
+
+
+def _alone(problem, order, by_group: Callable) -> Callable:
+    """Loss of the expert of everybody, clipped, as a function of all experts' predictions."""
+    label = ridge.labels_of(problem, order)
+    return lambda said: by_group(jnp.where(order >= 0, (jnp.clip(said[:, -1], *UNIT) - label) ** 2, 0))
+
+
+def drive(config, run, mesh, source: Source) -> None:
+    """Runs the program and adds the losses in hindsight to the results."""
+    driver.drive(program(config, mesh, source), config, run)
+    if "hindsight" not in run.results:
+        table = source.load()
+        run.results(hindsight=oracles.hindsight_groups(np.asarray(table.features), table.labels, table.awake))
