@@ -24,10 +24,12 @@ def get_config(arg=""):
     c.problem = MEDICAL | {"sizes": (12, 57) if quick else (5, 12, 30, 57, 101, 176)}
     if data_set == "coded_law":
         c.data, methods, laps, replicates = "", METHODS[1:], 1, 2 if quick else 4
-        c.problem = LAW | {"sizes": (106, 1024) if quick else (16, 106, 376, 1024), "num_rounds": 2048 if quick else 4096}
+        sizes, rounds = ((106, 1024), 2048) if quick else ((16, 106, 376, 1024), 4096)
+        c.problem = LAW | {"sizes": sizes, "num_rounds": rounds}
     elif data_set == "adult":
         c.data, laps, replicates = "adult", 1, 1
-        c.problem = ADULT | {"sizes": (71, 980) if quick else (12, 71, 250, 980), "num_rounds": 4096 if quick else 48_842}
+        sizes, rounds = ((71, 980), 4096) if quick else ((12, 71, 250, 980), 48_842)
+        c.problem = ADULT | {"sizes": sizes, "num_rounds": rounds}
     c.algo = {"methods": methods, "regularization": 1.0, "form": "compacted", "block_size": 32}
     c.run = {"num_steps": laps * len(c.problem.sizes) * (1 + len(methods)), "chunk": 1, "replicates": replicates}
     return c

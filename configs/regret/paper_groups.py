@@ -10,8 +10,12 @@ import ml_collections as mlc
 
 METHODS = ("anh", "anh_mean", "aa", "anh_mean_depth", "aa_depth")
 SIZES = {
-    "medical": (1, 5, 12, 30, 57, 101, 176), "coded_law": (1, 16, 106, 376, 781, 1024), "adult": (1, 12, 71, 250, 500, 980),
-}  # fmt: skip
+    "medical": (1, 5, 12, 30, 57, 101, 176),
+    "coded_law": (1, 16, 106, 376, 781, 1024),
+    "adult": (1, 12, 71, 250, 500, 980),
+}
+#: Rounds, replicates, laps.
+LENGTHS = {"medical": (1338, 10, 5), "coded_law": (32_768, 10, 2), "adult": (48_842, 2, 1)}
 
 
 def get_config(arg=""):
@@ -19,7 +23,7 @@ def get_config(arg=""):
     data_set = arg.removesuffix("quick").removesuffix(",") or "medical"
     c = mlc.ConfigDict({"experiment": "regret.groups", "seed": 0})
     c.data = {"medical": "insurance", "coded_law": "", "adult": "adult"}[data_set]
-    rounds, replicates, laps = {"medical": (1338, 10, 5), "coded_law": (32_768, 10, 2), "adult": (48_842, 2, 1)}[data_set]
+    rounds, replicates, laps = LENGTHS[data_set]
     sizes = SIZES[data_set][1:3] if quick else SIZES[data_set]
     if quick:
         rounds, replicates, laps = min(rounds, 2048), 2, 1

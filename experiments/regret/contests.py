@@ -7,7 +7,6 @@ which `experiments.regret.bounds` compares. Everything is a pure function, and i
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from experiments.regret import instances
@@ -143,7 +142,8 @@ def _confidence_rated() -> Contest:
     params = sleeping_experts.Params(1)
 
     def start(instance):
-        return sleeping_experts.init(sleeping_experts.Problem(instance.losses, instance.confidence, instance.prior), params)
+        problem = sleeping_experts.Problem(instance.losses, instance.confidence, instance.prior)
+        return sleeping_experts.init(problem, params)
 
     def play(instance, time, state):
         awake = instance.confidence[time]

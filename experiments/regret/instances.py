@@ -1,9 +1,9 @@
 """Random and adversarial instances, on which a theorem must hold in every round whatever the learner does.
 
 An instance fixes what an oblivious opponent would: who is awake, the contexts, the experts' opinions, the prior. Under
-two of the laws an opponent sees the learner's prediction and answers it (`label`, `losses`). Laws and patterns are dealt
-out by the number of the instance, so that all their pairs occur equally often. Where fewer groups or features are drawn
-than there is room for, the others are groups that never wake and columns of zeros.
+two of the laws an opponent sees the learner's prediction and answers it (`label`, `losses`). Laws and patterns are
+dealt out by the number of the instance, so that all their pairs occur equally often. Where fewer groups or features are
+drawn than there is room for, the others are groups that never wake and columns of zeros.
 
 Letters: `T` rounds, `G` groups or experts, `d` features, `K` hypotheses.
 """

@@ -95,7 +95,8 @@ def data_ratios(run) -> dict[str, float]:
     """Largest measured/bound of every part over all logged points, shuffles and groups of a data run."""
     found = {"expert": numbers.expert_ratio(run)}
     for method in numbers.covered_methods(run):
-        found |= {f"meta/{method}": numbers.meta_ratio(run, method), f"total/{method}": numbers.total_ratio(run, method)}
+        found[f"meta/{method}"] = numbers.meta_ratio(run, method)
+        found[f"total/{method}"] = numbers.total_ratio(run, method)
     return found
 
 

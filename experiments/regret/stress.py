@@ -3,7 +3,7 @@
 Metrics: `<part>/<learner> [R]`, the largest ratio of measured to bound over entries and rounds so far, comparators of
 the experts being `M_g(lambda)`: the sharpest form, to whose two sides `M_g - hindsight_g >= 0` can be added.
 Results: for every metric the entries after the last round, `measured/<name>` and `bound/<name>` `[R, N]`; those of
-the group learners against least squares in hindsight. Group learners' labels: `labels/<learner> [R, T]`.
+the group learners against least squares in hindsight.
 """
 
 from typing import Any, NamedTuple
@@ -94,7 +94,9 @@ def drive(config, run, mesh) -> None:
         return
     played = contests(_shape(config))
     pairs = jax.jit(jax.vmap(lambda instance, learners: _pairs(played, instance, learners)))(data, state.learners)
-    arrays = {f"{kind}/{name}": np.asarray(getattr(pair, kind)) for name, pair in pairs.items() for kind in Pair._fields}
+    arrays = {
+        f"{kind}/{name}": np.asarray(getattr(pair, kind)) for name, pair in pairs.items() for kind in Pair._fields
+    }
     for learner in GROUP_LEARNERS:
         labels = np.asarray(state.learners[learner].labels)
         added = np.asarray(state.learners[learner].learner.experts.ridge_value) - _hindsight(data, labels)

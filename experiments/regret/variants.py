@@ -8,10 +8,9 @@ of each group.
 Letters: `R` shuffles, `T` rounds, `G` groups, `L` values of lambda, `S` step sizes.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
-
-import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -98,9 +97,8 @@ def program(config, mesh, source: Source) -> Program:
         said, leverage = jax.vmap(pass_of)(jnp.asarray(grid, dtype))
         usual = said[grid.index(1.0)]
         vaw = usual / (1 + leverage[grid.index(1.0)])
-        losses = {
-            name: played(usual, **options) for name, options in OPTIONS.items() if name not in ("vaw", "without_always_on")
-        }
+        others = ("vaw", "without_always_on")
+        losses = {name: played(usual, **options) for name, options in OPTIONS.items() if name not in others}
         losses["vaw"] = played(vaw)
         losses["without_always_on"] = played(usual[:, :-1], among=_without_last(problem))
         losses |= {name: by_group(loss) for name, loss in fixed(problem, usual).items()}

@@ -9,15 +9,16 @@ from experiments.regret import panels_bounds as panels
 #: The instances first; then runs of the comparison, which their own figures need as well.
 CONFIGS = ["configs/regret/bounds.py", "configs/regret/medical.py", "configs/regret/synthetic.py"]
 PAPER_CONFIGS = [
-    "configs/regret/paper_bounds.py", "configs/regret/medical.py", "configs/regret/synthetic.py", "configs/regret/adult.py",
+    "configs/regret/paper_bounds.py", "configs/regret/medical.py", "configs/regret/synthetic.py",
+    "configs/regret/adult.py",
 ]  # fmt: skip
 
 caption = (
-    "Measured regret never exceeds its bound (grey: excluded). Top: a point per random or adversarial instance, its entry "
-    "closest to the bound, and outlined a point per group of the medical data (mean of shuffles, predictions clipped). "
-    "Bottom: the aggregator's part and the whole regret of one group, mean and 95 % interval over shuffles, below their "
-    "live certificates: AdaNormalHedge's grows, by √T at worst, the Aggregating Algorithm's is a constant. Bars: the "
-    "largest measured/bound of every theorem over all rounds; red: the data sets."
+    "Measured regret never exceeds its bound (grey: excluded). Top: a point per random or adversarial instance, its "
+    "entry closest to the bound, and outlined a point per group of the medical data (mean of shuffles, predictions "
+    "clipped). Bottom: the aggregator's part and the whole regret of one group, mean and 95 % interval over shuffles, "
+    "below their live certificates: AdaNormalHedge's grows, by √T at worst, the Aggregating Algorithm's is a constant. "
+    "Bars: the largest measured/bound of every theorem over all rounds; red: the data sets."
 )
 
 _IDS = {
