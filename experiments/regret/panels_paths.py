@@ -6,7 +6,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from experiments.lib import style
 
 __all__ = [
-    "bound_factor", "groups_panel", "leader_bound", "leader_ratio", "legend", "meta_ratio", "perturbation_panel",
+    "bound_factor", "groups_panel", "leader_ratio", "legend", "meta_ratio", "perturbation_panel",
     "quick_look", "regret", "regret_panel",
 ]  # fmt: skip
 
@@ -31,16 +31,9 @@ def regret(run, kind: str, perturbation: str = THEOREM) -> np.ndarray:
     return run.curves[f"{kind}/{perturbation}"] - run.curves["hindsight"]
 
 
-def leader_bound(run) -> np.ndarray:
-    """T5's bound on the leader's expected regret, `[points, R, G]`, in losses."""
-    from research.regret import paths
-
-    return np.asarray(paths.leader_regret_bound(run.config.problem.side, run.curves["rounds"].astype(np.float64)))
-
-
 def leader_ratio(run) -> np.ndarray:
     """Measured / bound of the leaders, `[points, G]`, averaged over instances: T5 is about the mean."""
-    return np.mean(regret(run, "leader") / np.maximum(leader_bound(run), 1e-12), axis=1)
+    return np.mean(regret(run, "leader") / np.maximum(run.curves["leader_bound"], 1e-12), axis=1)
 
 
 def meta_ratio(run) -> np.ndarray:
@@ -51,7 +44,7 @@ def meta_ratio(run) -> np.ndarray:
 
 def bound_factor(run) -> np.ndarray:
     """How many times the bound exceeds the measured regret of everybody's leader at the end, `[R]`."""
-    return leader_bound(run)[-1, :, -1] / regret(run, "leader")[-1, :, -1]
+    return run.curves["leader_bound"][-1, :, -1] / regret(run, "leader")[-1, :, -1]
 
 
 def regret_panel(ax, run, group: int) -> None:
@@ -60,7 +53,7 @@ def regret_panel(ax, run, group: int) -> None:
     for kind in ("single", "leader", "learner"):
         values = regret(run, kind)[..., group]
         style.curve(ax, x, values, _LOOKS[kind], count=True, linewidth=1.1)
-    total = (leader_bound(run) + run.curves[f"meta_bound/{THEOREM}"])[..., group].mean(axis=1)
+    total = (run.curves["leader_bound"] + run.curves[f"meta_bound/{THEOREM}"])[..., group].mean(axis=1)
     style.reference(ax, x, total, "bound on the learner (T5 + T1)", linewidth=1.0)
     meta = run.curves[f"meta_bound/{THEOREM}"][..., group].mean(axis=1)
     style.reference(ax, x, meta, "its aggregator's part (T1)", linestyle=":", linewidth=1.0)
@@ -99,7 +92,9 @@ def perturbation_panel(ax, run) -> None:
     for name in run.axes["perturbation"]:
         if name in _PERTURBATION_LOOKS:
             style.curve(ax, x, regret(run, "leader", name)[..., -1], _PERTURBATION_LOOKS[name], linewidth=1.1)
-    style.reference(ax, x, leader_bound(run)[..., -1].mean(axis=1), "bound with the theorem's (T5)", linewidth=1.0)
+    style.reference(
+        ax, x, run.curves["leader_bound"][..., -1].mean(axis=1), "bound with the theorem's (T5)", linewidth=1.0
+    )
     _rate_axes(ax, x)
     ax.set_xlabel("rounds")
 

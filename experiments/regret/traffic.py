@@ -13,6 +13,7 @@ theorem's 1 / eps_n:
     single/<p>         loss of the last group's leader there: one learner for everybody
     uniform/<p>        mean loss of the awake groups' leaders there
     meta_bound/<p>     T1's bound on learner - leader
+    leader_bound       T5's bound on the expected regret of the group's leader with perturbation 1
 
 Shape letters: `R` replicates, `G` groups, `P` perturbations.
 """
@@ -121,7 +122,12 @@ def _placed(data, state, mesh):
 
 def _metrics(state: State, prior, names) -> dict[str, Float[Array, " G"]]:
     first = jax.tree.map(lambda leaf: leaf[0], state.play)  # costs and memberships are those of every perturbation
-    metrics = {"rounds": first.rounds, "hindsight": paths.hindsight(first)}
+    side, rounds = first.cumulative.vertical.shape[-1], first.rounds.astype(prior.dtype)
+    metrics = {
+        "rounds": first.rounds,
+        "hindsight": paths.hindsight(first),
+        "leader_bound": paths.leader_regret_bound(side, rounds),
+    }
     for lane, name in enumerate(names):
         metrics |= {
             f"learner/{name}": state.play.learner_loss[lane],
