@@ -18,7 +18,7 @@ def get_config(arg=""):
     c = mlc.ConfigDict({"experiment": "regret.adult", "seed": 0, "data": "" if reconstruction else "adult"})
     c.problem = {"source": "reconstruction" if reconstruction else "uci"}
     c.algo = {
-        "methods": METHODS, "regularization": 1.0, "forecaster": "ridge", "form": "blocked", "block_size": 32,
+        "methods": METHODS, "regularization": 1.0, "forecaster": "ridge", "form": "compacted", "block_size": 32,
     }  # fmt: skip
     c.run = {"num_steps": 50_176 if reconstruction else 49_152, "chunk": 1024, "replicates": 10, "oracle_points": 12}
     if "quick" in given:

@@ -17,9 +17,10 @@ def get_config(arg=""):
     c = mlc.ConfigDict({"experiment": "regret.adult", "seed": 0, "data": "" if reconstruction else "adult"})
     c.problem = {"source": "reconstruction" if reconstruction else "uci"}
     c.algo = {
-        "methods": METHODS, "regularization": 1.0, "forecaster": "ridge", "form": "blocked", "block_size": 32,
+        "methods": METHODS, "regularization": 1.0, "forecaster": "ridge", "form": "compacted", "block_size": 32,
     }  # fmt: skip
     c.run = {"num_steps": 50_176 if reconstruction else 49_152, "chunk": 512, "replicates": 10, "oracle_points": 96}
+    c.numerics = {"x64": True}
     if "quick" in given:
         c.run.update({"num_steps": 6144, "replicates": 4})
     return c

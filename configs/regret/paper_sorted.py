@@ -20,12 +20,14 @@ def get_config(arg=""):
     else:
         c.problem = {"data_set": "synthetic", "label": question, "num_rows": 100_000}
     c.algo = {
-        "methods": METHODS, "regularization": 1.0, "forecaster": "ridge", "form": "blocked", "block_size": 32,
+        "methods": METHODS, "regularization": 1.0, "forecaster": "ridge",
+        "form": "compacted" if on_adult else "blocked", "block_size": 32,
     }  # fmt: skip
     c.run = {
         "num_steps": 49_152 if on_adult else 100_352, "chunk": 512 if on_adult else 1024, "replicates": 10,
         "oracle_points": 16,
     }  # fmt: skip
+    c.numerics = {"x64": True}
     if "quick" in given:
         c.run.update({"num_steps": 6144 if on_adult else 8192, "replicates": 4})
     return c

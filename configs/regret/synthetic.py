@@ -25,5 +25,5 @@ def get_config(arg=""):
     }  # fmt: skip
     c.run = {"num_steps": 100_352, "chunk": 2048, "replicates": 10, "oracle_points": 49}
     if quick:
-        c.run.update({"num_steps": 8192, "chunk": 512, "replicates": 2, "oracle_points": 16})
+        c.run.update({"num_steps": 8192, "chunk": 512, "replicates": 4, "oracle_points": 16})
     return c

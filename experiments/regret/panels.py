@@ -40,13 +40,20 @@ def _compact(value: float, _=None) -> str:
     return f"{value / 1000:g}k" if abs(value) >= 1000 else f"{value:g}"
 
 
-def bound_scale(ax, low: float, high: float, top: float, share: float = 0.3) -> None:
-    """A vertical axis that is linear from `low` to `high`, where the curves are, and logarithmic from there to `top`,
-    where the bounds are; the upper part takes `share` of the height. A dotted line marks the change. Bounds that are
+def bound_scale(ax, low: float, high: float, bound: float, share: float = 0.3) -> None:
+    """A vertical axis that is linear from `low` to `high`, where the curves are, and logarithmic from there to the
+    last and largest `bound`, which is written at its right end; the upper part takes `share` of the height. A dotted line marks the change. Bounds that are
     near the curves leave the whole axis linear."""
-    if top < _NEAR * high:
-        ax.set_ylim(low, top)
+    near = bound < _NEAR * high
+    text = f"{bound:,.0f}" if bound >= 100 else f"{bound:.3g}"
+    ax.annotate(
+        text, (1, bound), (-1, 1 if near else -3), xycoords=("axes fraction", "data"), textcoords="offset points",
+        ha="right", va="bottom" if near else "top", fontsize=6, color="0.4",
+    )  # fmt: skip
+    if near:
+        ax.set_ylim(low, 1.15 * bound)
         return
+    top = 1.3 * bound
     high = max(high, 1e-6)
     factor = share / (1 - share) * (high - low) / np.log(top / high)
 
@@ -81,8 +88,7 @@ def regret_panel(ax, run, group: int, methods: Sequence[str] = SHOWN, bounded: S
     margin = 0.06 * np.ptp(inside)
     low, high = inside.min() - margin, inside.max() + margin
     if tops:
-        bound_scale(ax, low, high, 1.3 * max(tops))
-        _name_bound(ax, x[-1], max(tops))
+        bound_scale(ax, low, high, max(tops))
     ax.set_title(run.axes["group"][group], pad=3, fontsize=7)
     ax.set_xlim(0, x[-1])
     ax.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
@@ -96,13 +102,6 @@ def _bound_line(ax, x, bound, method: str) -> None:
         "aa": ("bound on specialist AA", LOOKS["aa"].color, ":"),
     }[method]
     style.reference(ax, x, bound, label, color=color, linestyle=linestyle, linewidth=1.0)
-
-
-def _name_bound(ax, x: float, bound: float) -> None:
-    """The last value of a bound, under the end of its line."""
-    ax.annotate(
-        f"{bound:,.3g}" if bound < 100 else f"{bound:,.0f}", (x, bound), (-1, -3), textcoords="offset points", ha="right", va="top", fontsize=6, color="0.4"
-    )
 
 
 def legend(fig, ax, run, *, columns: int = 2, **where) -> None:
@@ -146,7 +145,7 @@ def regret_rows(runs, names: Sequence[str], *, row_height: float = 1.3):
                 ax.set_title("")
         row[0].set_ylabel(f"label: {name}")
     for ax in axes[-1]:
-        ax.set_xlabel("rounds of the group", fontsize=7)
+        ax.set_xlabel("group's rounds", fontsize=7)
     legend(fig, axes[0, 0], runs[0])
     return fig
 
@@ -211,8 +210,7 @@ def drift_panel(
         _bound_line(ax, x, bound, method)
         tops.append(bound.max())
     margin = 0.06 * np.ptp(inside)
-    bound_scale(ax, inside.min() - margin, inside.max() + margin, 1.3 * max(tops), share=0.22)
-    _name_bound(ax, x[-1], max(tops))
+    bound_scale(ax, inside.min() - margin, inside.max() + margin, max(tops), share=0.25)
     _mark_phases(ax, run, phases)
     ax.set_xlim(0, x[-1])
     ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
@@ -220,16 +218,11 @@ def drift_panel(
 
 
 def _mark_phases(ax, run, phases: Sequence[str]) -> None:
-    """A vertical line where one group ends and the next begins, and their names at the lower edge."""
+    """A vertical line where one group ends and the next begins; the order stands under the axis."""
     sizes = [run.curves["rounds"][-1, :, run.axes["group"].index(name)].mean() for name in phases]
-    ends = np.cumsum(sizes)
-    for end in ends[:-1]:
+    for end in np.cumsum(sizes)[:-1]:
         ax.axvline(end, color="0.5", linewidth=0.6, linestyle=(0, (1, 2)), zorder=1)
-    for name, end, size in zip(phases, ends, sizes, strict=True):
-        ax.annotate(
-            name, (end - size / 2, 0), (0, 2), xycoords=("data", "axes fraction"), textcoords="offset points",
-            ha="center", va="bottom", fontsize=6, color="0.4",
-        )  # fmt: skip
+    ax.set_xlabel(f"rounds: {', then '.join(phases)}" if len(phases) == 2 else f"rounds: {', '.join(phases)}")
 
 
 def phases(run) -> tuple[str, ...]:
@@ -249,7 +242,6 @@ def drift_look(run) -> None:
     """The loss of everybody as the order drifts, into the run directory."""
     fig, ax = style.figure("text", 0.5)
     drift_panel(ax, run, phases(run))
-    ax.set_xlabel("rounds")
     ax.set_ylabel("cumulative squared loss of everybody")
     legend(fig, ax, run)
     style.stamp(fig, [run]).savefig(run.figure("loss.png"))

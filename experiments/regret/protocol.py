@@ -112,10 +112,10 @@ def covered(method: str) -> bool:
 
 
 def shuffle_seed(seed: int, replicate: int) -> int:
-    """Seed of a replicate's shuffle. Under seed 0 the first ten are the paper's; all others are 1000 and above."""
+    """Seed of a replicate's shuffle. Under seed 0 the first ten are the paper's; all others are above 1000."""
     if seed == 0 and replicate < len(problems.PAPER_SEEDS):
         return problems.PAPER_SEEDS[replicate]
-    return 1000 * (10 * seed + 1) + replicate
+    return 1_000_000 * seed + 1000 + replicate
 
 
 def row_orders(config, source: Source, table: problems.Table) -> Int[np.ndarray, "R T"]:

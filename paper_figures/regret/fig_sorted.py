@@ -34,7 +34,6 @@ def draw(runs):
         panels.drift_panel(ax, run, panels.phases(run), relative=relative)
         ax.set_title(TITLES.get(name_of(run), f"synthetic by color, label {name_of(run)}"))
         ax.set_ylabel("loss minus that of one ridge" if relative else "cumulative squared loss")
-        ax.set_xlabel("rounds")
     panels.legend(fig, axes[0, 0], runs[0])
     return fig
 
