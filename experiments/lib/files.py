@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["json_text", "npz_bytes", "read_npz", "replace", "sync_folder"]
+__all__ = ["json_text", "npz_bytes", "read_npz", "remove_temporaries", "replace", "sync_folder"]
 
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip entry can carry: no clock enters the bytes
 
@@ -40,6 +40,12 @@ def replace(path: Path, content: bytes | str) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     sync_folder(path.parent)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Removes what writers that were killed have left in `folder`; there must be no other writer."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink()
 
 
 def sync_folder(folder: Path) -> None:

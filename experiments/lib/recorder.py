@@ -63,6 +63,7 @@ def opened(
     folder = root / resolved.directory
     folder.mkdir(parents=True, exist_ok=True)
     with locks.held(folder):
+        files.remove_temporaries(folder)
         files.replace(folder / ".writable", "")  # fails on a full disk or a read-only folder before anything is lost
         (folder / ".writable").unlink()
         if overwrite or not (folder / "meta.json").exists():
