@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from experiments.lib import style
 from experiments.regret import panels_numbers as numbers
@@ -157,6 +158,9 @@ def curves_panel(ax, run, part: str, methods: Sequence[str] = ("anh_clip", "aa")
     ax.set_yscale("log")
     ax.set_ylim(top=(8 if part == "meta" else 2) * ax.get_ylim()[1])
     ax.set_xlim(x[0], x[-1])
+    ax.xaxis.set_major_locator(FixedLocator([t for t in (10, 20, 50, 100, 200, 500, 1000) if x[0] <= t <= x[-1]]))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlabel(f"rounds of the group {run.axes['group'][group]}")
     return group
 

@@ -9,7 +9,6 @@ Letters: `R` shuffles, `T` rounds, `G` groups, `L` values of lambda, `S` step si
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -32,23 +31,24 @@ UNIT = (0.0, 1.0)
 DEFAULT = "default"
 _DEFAULT = {"meta": "anh", "combine": "mean", "clip": UNIT}
 
-#: Variants at lambda = 1: options that differ from the default's.
+#: Aggregators that are played at every value of lambda; None: no aggregator, one clipped online ridge.
+SWEPT = {"anh": {}, "aa": {"meta": "aa"}, "ridge": None}
+
+#: Variants at lambda = 1 that are a point of a sweep.
+_POINTS = {DEFAULT: "anh", "aa": "aa", "online_ridge_clipped": "ridge"}
+
+#: Variants at lambda = 1 with options that differ from the default's.
 OPTIONS = {
-    DEFAULT: {},
-    "aa": {"meta": "aa"},
     "ewa": {"meta": "ewa"},
     "expected": {"combine": "expected"},
     "unclipped": {"clip": None},
     "paper": {"combine": "expected", "clip": None},
-    "vaw": {},  # other experts
-    "without_always_on": {},  # one expert less
 }
-FIXED = ("online_ridge", "online_ridge_clipped", "smallest_group", "uniform_average", "gradient_descent")
 #: Variants that exist once; `swept` names those that exist for every lambda.
-SINGLE = (*OPTIONS, *FIXED)
-
-#: Aggregators that are played at every value of lambda.
-SWEPT = {"anh": {}, "aa": {"meta": "aa"}, "ridge": None}
+SINGLE = (
+    *_POINTS, *OPTIONS, "vaw", "without_always_on", "online_ridge", "smallest_group", "uniform_average",
+    "gradient_descent",
+)  # fmt: skip
 
 
 class State(NamedTuple):
@@ -94,27 +94,32 @@ def program(config, mesh, source: Source) -> Program:
             trace = ridge.run(problem, groupwise.expert_params(how)).trace
             return trace.predictions, trace.leverage
 
+        one = grid.index(1.0)
         said, leverage = jax.vmap(pass_of)(jnp.asarray(grid, dtype))
-        usual = said[grid.index(1.0)]
-        vaw = usual / (1 + leverage[grid.index(1.0)])
-        others = ("vaw", "without_always_on")
-        losses = {name: played(usual, **options) for name, options in OPTIONS.items() if name not in others}
-        losses["vaw"] = played(vaw)
-        losses["without_always_on"] = played(usual[:, :-1], among=_without_last(problem))
+        usual, vaw = said[one], said[one] / (1 + leverage[one])
+        runs = {  # VAW rides along as one lane more
+            "anh": jax.vmap(played)(jnp.concatenate([said, vaw[None]])),
+            "aa": jax.vmap(lambda predictions: played(predictions, **SWEPT["aa"]))(said),
+            "ridge": jax.vmap(lambda predictions: by_group(alone(problem, predictions, UNIT)))(said),
+        }
+        losses = {swept(kind, value): runs[kind][k] for kind in SWEPT for k, value in enumerate(grid)}
+        losses |= {name: runs[kind][one] for name, kind in _POINTS.items()}
+        losses |= {name: played(usual, **options) for name, options in OPTIONS.items()}
         losses |= {name: by_group(loss) for name, loss in fixed(problem, usual).items()}
-        for kind, options in SWEPT.items():
-            one = _alone(problem, order, by_group) if options is None else lambda f, o=options: played(f, **o)
-            rows = jax.vmap(one)(said)
-            losses |= {swept(kind, value): rows[k] for k, value in enumerate(grid)}
+        losses |= {"vaw": runs["anh"][-1], "without_always_on": played(usual[:, :-1], among=_without_last(problem))}
         return State(state.step + rounds), losses
 
+    def alone(problem, predictions, clip) -> Float[Array, " T"]:
+        """Loss of the expert of everybody."""
+        said = predictions[:, -1] if clip is None else jnp.clip(predictions[:, -1], *clip)
+        return jnp.where(problem.order >= 0, (said - ridge.labels_of(problem, problem.order)) ** 2, 0)
+
     def fixed(problem, predictions) -> dict[str, Float[Array, " T"]]:
-        clipped, raw = params(), params(clip=None)
+        clipped = params()
         sizes = jnp.asarray(config.algo.step_sizes, dtype)
         descents = jax.vmap(lambda size: baselines.gradient_descent(problem, clipped, size).loss)(sizes)
         return {
-            "online_ridge": baselines.online_ridge(problem, raw).loss,
-            "online_ridge_clipped": baselines.online_ridge(problem, clipped).loss,
+            "online_ridge": alone(problem, predictions, None),
             "smallest_group": baselines.smallest_group(problem, clipped, predictions).loss,
             "uniform_average": baselines.uniform_average(problem, clipped, predictions).loss,
             "gradient_descent": descents[jnp.argmin(jnp.sum(descents, axis=1))],
@@ -150,12 +155,6 @@ def program(config, mesh, source: Source) -> Program:
 def _without_last(problem: groupwise.Problem) -> groupwise.Problem:
     prior = problem.prior[:-1]
     return dataclasses.replace(problem, awake=problem.awake[:, :-1], prior=prior / jnp.sum(prior))
-
-
-def _alone(problem, order, by_group: Callable) -> Callable:
-    """Loss of the expert of everybody, clipped, as a function of all experts' predictions."""
-    label = ridge.labels_of(problem, order)
-    return lambda said: by_group(jnp.where(order >= 0, (jnp.clip(said[:, -1], *UNIT) - label) ** 2, 0))
 
 
 def drive(config, run, mesh, source: Source) -> None:

@@ -21,7 +21,7 @@ def draw(runs):
     panels.difference_panel(axes[0, 0], run)
     panels.worst_panel(axes[0, 1], run)
     panels.regularization_panel(axes[0, 2], run)
-    axes[0, 0].set_title("loss of everybody")
+    axes[0, 0].set_title("medical: loss of everybody (left is better)")
     axes[0, 0].set_xlabel(f"difference to the default (n = {run.config.run.replicates})")
     axes[0, 1].set_title("worst group")
     axes[0, 1].set_xlabel("its regret (squared loss)")
