@@ -90,7 +90,9 @@ def _differentiable(block_size, impl, rows, features, labels, factor, weights):
 def _derivative(block_size, impl, primals, tangents):
     rows, primals = primals[0], tuple(primals[1:])
     size = block_size or _sizes("default", primals[0]).rows
-    return jax.jvp(lambda *table: xla.lockstep(*table[:2], rows, *table[2:], block_size=size), primals, tuple(tangents[1:]))
+    return jax.jvp(
+        lambda *table: xla.lockstep(*table[:2], rows, *table[2:], block_size=size), primals, tuple(tangents[1:])
+    )
 
 
 @functools.cache
@@ -175,7 +177,9 @@ def _check(rows, features, labels, factor, weights, block_size):
     if block_size is not None and block_size < 1:
         raise ValueError(f"block_size must be >= 1, got {block_size}.")
     if not isinstance(rows, jax.core.Tracer) and rows.size and np.asarray(rows).max() >= num_rows:
-        raise ValueError(f"rows must be below the number of rows of features, {num_rows}, got {np.asarray(rows).max()}.")
+        raise ValueError(
+            f"rows must be below the number of rows of features, {num_rows}, got {np.asarray(rows).max()}."
+        )
 
 
 def _ranked(name, value, rank):
@@ -190,7 +194,7 @@ def _shaped(name, value, expected):
 
 
 def explain(platform: str) -> dict[str, str | None]:
-    """Implementation -> None if `impl=None` takes it on the platform, else why not; for six groups of 25 float32 features."""
+    """Implementation -> None if `impl=None` takes it on the platform, else why not; for six groups of 25 features."""
     shapes = {"features": (4096, 25), "labels": (4096,), "rows": (6, 4096), "factor": (6, 25, 25), "weights": (6, 25)}
     args = (jax.ShapeDtypeStruct(shape, jnp.int32 if name == "rows" else jnp.float32) for name, shape in shapes.items())
     return _explain(_candidates(None), platform, *args)

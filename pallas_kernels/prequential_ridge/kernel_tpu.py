@@ -181,7 +181,9 @@ def _eliminate(gram, gain):
     """
     tall = _blocks.SUBLANES
     size = gram[0].shape[0]
-    tiles = [[(s[t : t + tall], z[t : t + tall]) for t in range(0, size, tall)] for s, z in zip(gram, gain, strict=True)]
+    tiles = [
+        [(s[t : t + tall], z[t : t + tall]) for t in range(0, size, tall)] for s, z in zip(gram, gain, strict=True)
+    ]
     inside = jax.lax.broadcasted_iota(jnp.int32, (tall, 1), 0)
     for k in range(size):
         home, offset = divmod(k, tall)

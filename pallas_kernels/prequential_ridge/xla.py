@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from pallas_kernels import _blocks
 from pallas_kernels.prequential_ridge.output import Output
 
-__all__ = ["lockstep", "take_rows"]
+__all__ = ["learn", "lockstep", "take_rows"]
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -34,14 +34,15 @@ def lockstep(features, labels, rows, factor, weights, *, block_size):
     blocks = jnp.moveaxis(rows.reshape(num_programs, -1, block_size), 1, 0)
 
     def step(state, block):
-        return jax.vmap(_learn)(*state, *take_rows(features, labels, block))
+        return jax.vmap(learn)(*state, *take_rows(features, labels, block))
 
     (factor, weights), (residual, pivot) = jax.lax.scan(step, (factor, weights), blocks)
     residual, pivot = (jnp.moveaxis(v, 0, 1).reshape(num_programs, -1)[:, :length] for v in (residual, pivot))
     return Output(residual, pivot, factor, weights)
 
 
-def _learn(factor, weights, x, y):
+def learn(factor, weights, x, y):
+    """One block of one program: `factor [d, d]`, `weights [d]`, `x [B, d]`, `y [B]`."""
     gain = jnp.dot(x, factor, precision=_HIGHEST)
     residual = y - jnp.dot(x, weights, precision=_HIGHEST)
     identity = jnp.eye(len(x), dtype=x.dtype)

@@ -77,5 +77,7 @@ def test_exports_for_a_tpu():
 )
 def test_a_named_kernel_says_why_it_cannot(dim, options, message):
     args, start = instance(5, dim=dim, awake=(0.5,), length=8)
-    with pytest.raises(NotImplementedError, match=rf"prequential_ridge\[pallas_tpu\]: {message}.*use impl=None or 'xla'"):
+    with pytest.raises(
+        NotImplementedError, match=rf"prequential_ridge\[pallas_tpu\]: {message}.*use impl=None or 'xla'"
+    ):
         prequential_ridge(*args, **start, **options, impl="pallas_tpu")
