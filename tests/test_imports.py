@@ -12,8 +12,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGES = ("pallas_kernels", "research", "experiments", "paper_figures")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 #: Optional or slow: allowed in experiments and paper_figures only.
-HEAVY = {"matplotlib", "orbax", "ml_collections", "absl", "rich", "river", "tensorstore"}
-#: What a scripts of experiments may import when it is loaded: so that --help answers at once.
+HEAVY = {"matplotlib", "orbax", "ml_collections", "absl", "rich", "river", "sklearn", "tensorstore", "threadpoolctl"}
+#: What a benchmark compares with; only a module called `peers` may import them.
+PEERS = {"river", "sklearn", "threadpoolctl"}
+#: What a script may import when it is loaded, so that --help answers at once.
 LIGHT_MODULES = {"experiments.lib.app"}
 
 
@@ -51,7 +53,8 @@ def floor(name: str) -> tuple[str, str | None]:
 def allowed(importer: str, imported: str) -> bool:
     (package, family), (target, target_family) = floor(importer), floor(imported)
     if target not in PACKAGES:
-        return target not in HEAVY or package in ("experiments", "paper_figures")
+        is_peer = importer.rsplit(".", 1)[-1] == "peers" and target in PEERS
+        return target not in HEAVY or package in ("experiments", "paper_figures") or is_peer
     if target == "configs":
         return False
     if PACKAGES.index(target) > PACKAGES.index(package):
