@@ -41,9 +41,12 @@ def _compact(value: float, _=None) -> str:
 
 
 def bound_scale(ax, low: float, high: float, bound: float, share: float = 0.3) -> None:
-    """A vertical axis that is linear from `low` to `high`, where the curves are, and logarithmic from there to the
-    last and largest `bound`, which is written at its right end; the upper part takes `share` of the height. A dotted line marks the change. Bounds that are
-    near the curves leave the whole axis linear."""
+    """A vertical axis that is linear from `low` to `high`, where the curves are, and logarithmic from there to the last
+    and largest `bound`, which is written at its right end.
+
+    The upper part takes `share` of the height; a dotted line marks the change. A bound that is near the curves leaves
+    the whole axis linear.
+    """
     near = bound < _NEAR * high
     text = f"{bound:,.0f}" if bound >= 100 else f"{bound:.3g}"
     ax.annotate(
@@ -107,8 +110,9 @@ def _bound_line(ax, x, bound, method: str) -> None:
 def legend(fig, ax, run, *, columns: int = 2, **where) -> None:
     """One legend for all panels, with what the lines and bands are."""
     handles, labels = ax.get_legend_handles_labels()
+    note = f"{interval_note(run)} Above a dotted line the axis is logarithmic."
     fig.legend(
-        handles, labels, ncols=columns, title=interval_note(run), title_fontsize=7,
+        handles, labels, ncols=columns, title=note, title_fontsize=7,
         **({"loc": "outside lower center"} | where),
     )  # fmt: skip
 
@@ -153,7 +157,7 @@ def regret_rows(runs, names: Sequence[str], *, row_height: float = 1.3):
 def _grid(rows: int, columns: int, row_height: float):
     height = rows * row_height + 0.75
     fig, axes = style.figure("text", height / style.WIDTHS["text"], rows, columns)
-    fig.supylabel("regret (cumulative squared loss), logarithmic above the dotted line", fontsize=8)
+    fig.supylabel("regret (cumulative squared loss)", fontsize=8)
     return fig, np.atleast_2d(axes)
 
 

@@ -41,7 +41,7 @@ def regret_rows(run, known: Mapping[str, float], prefix: str = "", labels: Seque
     for g, group in enumerate(run.axes["group"]):
         cells = {method: measured(ours[method][:, g]) for method in OURS}
         rows.append((
-            *labels, group, int(run.curves["rounds"][-1, :, g].mean()), measured(best[:, g]),
+            *labels, group, round(run.curves["rounds"][-1, :, g].mean()), measured(best[:, g]),
             known[f"{prefix}baseline/{group}"], cells["baseline"], known[f"{prefix}anh/{group}"], cells["anh"],
             cells["anh_mean"], cells["aa"],
         ))  # fmt: skip
@@ -53,7 +53,7 @@ def loss_rows(run) -> list[tuple]:
     best = run.results["hindsight"][-1]
     return [
         (
-            group, int(run.curves["rounds"][-1, :, g].mean()), measured(best[:, g]),
+            group, round(run.curves["rounds"][-1, :, g].mean()), measured(best[:, g]),
             *(measured(numbers.final_loss(run, method)[:, g]) for method in run.axes["method"]),
         )
         for g, group in enumerate(run.axes["group"])
