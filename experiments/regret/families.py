@@ -32,9 +32,11 @@ class Nested(NamedTuple):
 
 
 class FamilySource(NamedTuple):
-    """Attributes:
-    num_rows, num_features: known without the data.
-    load: `(num_groups) -> Nested` with that many groups; raises ValueError if there are fewer.
+    """A data set with families of groups.
+
+    Attributes:
+      num_rows, num_features: known without the data.
+      load: `(num_groups) -> Nested` with that many groups; raises ValueError if there are fewer.
     """
 
     num_rows: int

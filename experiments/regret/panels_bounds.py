@@ -9,7 +9,7 @@ from experiments.lib import style
 from experiments.regret import panels_numbers as numbers
 
 __all__ = [
-    "DATA_METHODS", "THEOREMS", "curves_panel", "data_ratios", "data_table", "instance_ratio", "quick_look",
+    "CLOUDS", "DATA_METHODS", "THEOREMS", "curves_panel", "data_ratios", "data_table", "instance_ratio", "quick_look",
     "ratio_panel", "scatter_panel", "worst_group",
 ]  # fmt: skip
 
