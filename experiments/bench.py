@@ -4,7 +4,8 @@
   python -m experiments.bench --only=adult --quick  # a twentieth of the rounds
 
 Everything runs on one core: the process is pinned, and BLAS, OpenMP and XLA get one thread, before any of them starts.
-Every pallas_kernels/<operation>/bench.py is found by its place. Peers that are not installed are left out with one line.
+Every pallas_kernels/<operation>/bench.py is found by its place. Peers that are not installed are left out with one
+line.
 """
 
 import argparse

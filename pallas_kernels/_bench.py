@@ -1,8 +1,8 @@
 """Timing that can be compared: peers interleaved in one run, warmed up, at least 20 repeats, compile time apart.
 
-A benchmark is a module `pallas_kernels/<operation>/bench.py` with `cases(tables, quick)`, which yields `Case`s. Each row
-that `measure` returns is one implementation on one workload; the clock is the wall's, with the process's CPU time beside
-it, since on a machine that others share only the latter is ours.
+A benchmark is a module `pallas_kernels/<operation>/bench.py` with `cases(tables, quick)`, which yields `Case`s. Each
+row that `measure` returns is one implementation on one workload; the clock is the wall's, with the process's CPU time
+beside it, since on a machine that others share only the latter is ours.
 """
 
 import dataclasses

@@ -35,8 +35,8 @@ def choose(operation: str, impl: str | None, candidates: Mapping[str, Candidate]
     Args:
       operation: name used in messages.
       impl: a key of `candidates`, or None for the best one on each platform.
-      candidates: in order of preference. With `impl=None` an earlier candidate takes the platforms it names, a later one
-        the rest; one of them must have "default".
+      candidates: in order of preference. With `impl=None` an earlier candidate takes the platforms it names, a later
+        one the rest; one of them must have "default".
       *args: arrays or abstract arrays, shown to `unsupported`.
 
     Raises:

@@ -1,9 +1,11 @@
 """Threefry-2x32, the counter-based generator behind `jax.random` keys of kind threefry2x32, for jnp and for kernels.
 
-Word i of a stream depends on the key and on i alone, so a kernel draws its own block of a long stream, in any order, on any
-device. Everything is uint32 arithmetic on arrays of one shape: add, xor, shift; it runs on blocks inside a Pallas kernel.
+Word i of a stream depends on the key and on i alone, so a kernel draws its own block of a long stream, in any order,
+on any device. Everything is uint32 arithmetic on arrays of one shape: add, xor, shift; it runs on blocks inside a
+Pallas kernel.
 
-Source: `salmon:11` (Threefry-2x32 with 20 rounds). Bit-equal to `jax.random` with `jax_threefry_partitionable`, the default.
+Source: `salmon:11` (Threefry-2x32 with 20 rounds). Bit-equal to `jax.random` with `jax_threefry_partitionable`, the
+default.
 """
 
 import math

@@ -31,9 +31,10 @@ def prequential_ridge(
 ) -> Output:
     """Online ridge regression: each program predicts its rows in order, and learns each before the next.
 
-    A program is one learner, for instance one (replicate, group). `rows[p]` lists the rows of the shared table that it sees,
-    in its own order, so permutations and sub-sequences copy no features. Blocks that hold padding only cost nothing on a
-    CPU and in the TPU kernel: `compact` moves padding to the end of each program. On GPUs programs run in lockstep.
+    A program is one learner, for instance one (replicate, group). `rows[p]` lists the rows of the shared table that it
+    sees, in its own order, so permutations and sub-sequences copy no features. Blocks that hold padding only cost
+    nothing on a CPU and in the TPU kernel: `compact` moves padding to the end of each program. On GPUs programs run in
+    lockstep.
 
     Args:
       features: `[n, d]` float32 or float64.
@@ -41,15 +42,16 @@ def prequential_ridge(
       rows: `[P, L]` integers below `n`; negative entries are padding and change nothing.
       factor: `[P, d, d]` symmetric positive definite `(lambda I + sum x x')^-1` to start from.
       weights: `[P, d]` ridge weights to start from.
-      block_size: rows learnt together by matrix products; None for the tuned value. The result does not depend on it but
-        for rounding; a run that stops at a multiple of it and goes on from its `Output` repeats the undivided one.
+      block_size: rows learnt together by matrix products; None for the tuned value. The result does not depend on it
+        but for rounding; a run that stops at a multiple of it and goes on from its `Output` repeats the undivided one.
       impl: None for the best implementation on each platform, or one by name, which never falls back.
 
     Returns:
       `Output(residual [P, L], pivot [P, L], factor, weights)`.
 
-    Differentiable in features, labels, factor and weights, forwards and backwards, whatever `impl`: derivatives go through
-    the lockstep form, which keeps one `[P, d, d]` state per block. Under `vmap` the batch becomes more programs.
+    Differentiable in features, labels, factor and weights, forwards and backwards, whatever `impl`: derivatives go
+    through the lockstep form, which keeps one `[P, d, d]` state per block. Under `vmap` the batch becomes more
+    programs.
 
     Raises:
       ValueError: shapes or dtypes do not fit, rows out of range, block_size < 1, or unknown impl.

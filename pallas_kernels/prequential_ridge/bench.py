@@ -1,8 +1,8 @@
 """Rounds per second of the blocked path against its peers, on the two workloads of the groupwise-regret paper.
 
 `xla` is asked for a masked table (`T` slots for each group) and for compacted rows (compaction inside the timed call).
-Flops: executed = the products of the blocked algorithm, `4 d^2 + 2 B d + B (B + d)` per row and group; useful = `4 d^2`,
-what the recursion needs (a matrix-vector product and a rank-one update).
+Flops: executed = the products of the blocked algorithm, `4 d^2 + 2 B d + B (B + d)` per row and group; useful = `4
+d^2`, what the recursion needs (a matrix-vector product and a rank-one update).
 """
 
 import functools

@@ -2,8 +2,8 @@
 
   python -m pallas_kernels.prequential_ridge.cycles --programs=32
 
-Both are compiled for one abstract chip, on rows already gathered, in child processes that carry the compiler's profiling
-flags. The fixed cost of a call is removed by taking the difference between two numbers of blocks.
+Both are compiled for one abstract chip, on rows already gathered, in child processes that carry the compiler's
+profiling flags. The fixed cost of a call is removed by taking the difference between two numbers of blocks.
 """
 
 import argparse
@@ -28,7 +28,8 @@ place = lambda *shape, dtype=jnp.float32: jax.ShapeDtypeStruct(shape, dtype, sha
 if impl == "kernel":
     columns, sizes = _blocks.round_up(dim + 1, _blocks.LANES), _blocks.BlockSizes(size, together)
     groups = programs // together
-    args = (place(groups, blocks, together, size, columns), place(programs, columns, columns), place(groups, dtype=jnp.int32))
+    rows, used = place(groups, blocks, together, size, columns), place(groups, dtype=jnp.int32)
+    args = (rows, place(programs, columns, columns), used)
     run = lambda *a: kernel_tpu.stream(*a, width=dim, sizes=sizes)
 else:
     args = (place(programs, dim, dim), place(programs, dim), place(programs, size, dim), place(programs, size))

@@ -2,11 +2,11 @@
 
 Arithmetic intensity. A block of B rows costs 4 d^2 + 2 B d + B (B + d) flops per row and streams 4 d bytes per row: at
 d = 96, B = 32, 47 kflop for 512 bytes, about 90 flops per byte, so HBM is not the limit. Neither is the MXU: the
-B-step elimination is a chain of dependent vector operations, and its latency is. Several programs per grid step run their
-chains side by side; that, and touching only the register tiles below the pivot, is what this kernel is about.
+B-step elimination is a chain of dependent vector operations, and its latency is. Several programs per grid step run
+their chains side by side; that, and touching only the register tiles below the pivot, is what this kernel is about.
 
-One matrix holds the state, Q = [[P, -theta], [0, 1]], and one row the data, z = (x, y). Then z Q = (x P, y - x theta), one
-product gives the gains and the residuals, elimination treats both alike, and Q -= V' (V, e) updates both:
+One matrix holds the state, Q = [[P, -theta], [0, 1]], and one row the data, z = (x, y). Then z Q = (x P, y - x theta),
+one product gives the gains and the residuals, elimination treats both alike, and Q -= V' (V, e) updates both:
 
     Z = z Q = (X P | e0);  S = I + X P X';  eliminate [S | Z] -> D, (U | e);  Q -= (D^-1/2 U | 0)' (D^-1/2 U | D^-1/2 e)
 
@@ -43,7 +43,7 @@ def unsupported(features, labels, rows, factor, weights, *, sizes):
 
 
 def vmem_bytes(width, sizes):
-    """On-chip memory of one grid step: state in and out and rows, each double-buffered, and the elimination's scratch."""
+    """On-chip memory of one grid step: state in and out and rows, all double-buffered, and elimination scratch."""
     columns = _blocks.round_up(width + 1, _blocks.LANES)
     state, rows = columns * columns, sizes.rows * columns
     return 4 * sizes.programs * (4 * state + 2 * rows + 2 * (rows + sizes.rows * _blocks.LANES))
@@ -176,8 +176,8 @@ def _learn(data, trace, state, width):
 def _eliminate(gram, gain):
     """Forward elimination of `[S | Z]` for each program: `(upper factor with D on its diagonal, L^-1 Z)`.
 
-    Rows are held as tiles of eight; a step touches the tiles from its pivot on. The programs' chains are independent and
-    interleave.
+    Rows are held as tiles of eight; a step touches the tiles from its pivot on. The programs' chains are independent
+    and interleave.
     """
     tall = _blocks.SUBLANES
     size = gram[0].shape[0]

@@ -1,9 +1,10 @@
 """Blocked prequential ridge, all programs in lockstep, by library Cholesky and triangular solves.
 
-The path of GPUs, of TPUs without the kernel, and of derivatives: one `lax.scan` over blocks, every operation batched over
-the programs, so that a wide accelerator is filled by programs. CPUs have a schedule of their own (`xla_cpu.py`).
+The path of GPUs, of TPUs without the kernel, and of derivatives: one `lax.scan` over blocks, every operation batched
+over the programs, so that a wide accelerator is filled by programs. CPUs have a schedule of their own (`xla_cpu.py`).
 
-Source: blocked innovations form of the recursion in `reference.py`. For a block X of B rows with P and theta from before it,
+Source: blocked innovations form of the recursion in `reference.py`. For a block X of B rows with P and theta from
+before it,
 
     S = I + X P X' = C C',   e = C^-1 (y - X theta),   U = C^-1 X P,   theta += U' e,   P -= U' U,
 

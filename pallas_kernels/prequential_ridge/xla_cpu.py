@@ -5,8 +5,8 @@ Same algebra as `xla.py`; what differs is measured choice (`tuned/prequential_ri
 * Programs are lanes. A few of them advance together, which shares the fixed cost of every XLA operation; a lane whose
   program is finished takes the next longest one. Blocks of padding only are never visited, so the work is the number of
   blocks with a row in them times `B d^2`, and no lane waits for the longest program.
-* The factorisation is elimination without pivoting, vectorised over lanes and columns, that leaves the inverse of the unit
-  triangular factor in place. LAPACK's calls on 32 x 32 matrices take twice the time.
+* The factorisation is elimination without pivoting, vectorised over lanes and columns, that leaves the inverse of the
+  unit triangular factor in place. LAPACK's calls on 32 x 32 matrices take twice the time.
 * Both sides of a product contract their last axis. XLA hands those products to its fast small-matrix routines; `U' U`
   with the leading axes contracted it does not.
 """
@@ -141,7 +141,8 @@ def _contract(a, b, axis):
 def _inverse_triangular(gram):
     """`L^-1` and `D` of `gram = L D L'` (`[W, B, B]`, L unit lower triangular) by elimination in place.
 
-    After step k, column k below the diagonal holds column k of the inverse accumulated so far, and rows above k are final.
+    After step k, column k below the diagonal holds column k of the inverse accumulated so far, and rows above k are
+    final.
     """
     size = gram.shape[-1]
     index = jnp.arange(size)

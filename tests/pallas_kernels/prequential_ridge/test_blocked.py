@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from instances import gaps, instance
+
 from pallas_kernels.prequential_ridge import compact, prequential_ridge, reference, xla, xla_cpu
 
 SHAPES = [

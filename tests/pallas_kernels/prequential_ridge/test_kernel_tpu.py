@@ -5,9 +5,9 @@ import functools
 import jax
 import jax.numpy as jnp
 import pytest
+from instances import gaps, instance
 from jax.experimental.pallas import tpu as pltpu
 
-from instances import gaps, instance
 from pallas_kernels._blocks import BlockSizes
 from pallas_kernels.prequential_ridge import kernel_tpu, prequential_ridge
 
