@@ -159,7 +159,7 @@ def _inverse_triangular(gram):
         return jnp.where(below & pivotal, 0, a) - jnp.where(below, column, 0) * multiplier
 
     a = jax.lax.fori_loop(0, size, eliminate, gram)
-    # `jnp.diagonal` is a gather; a masked sum over [B, B] costs four times as much here.
+    # A gather; the masked sum over [B, B] instead took 2 us more per block of 32.
     pivot = jnp.diagonal(a, axis1=1, axis2=2)
     below = (index[:, None] > index[None])[None]
     return jnp.where(below, a, jnp.eye(size, dtype=a.dtype)[None]), pivot
