@@ -1,6 +1,6 @@
 """UCI Adult: regret in thirteen groups, ten shuffles of 48,842 people, float32.
 
-  python -m experiments.regret.adult                                              # 50 s on two CPU cores
+  python -m experiments.regret.adult                                              # 40 s on two CPU cores
   python -m experiments.regret.adult --config=configs/regret/adult.py:reconstruction --adult_reconstruction=PATH
 Expected: loss of always_on 5675.8 (one online ridge), 5559.1 (the paper's ANH), 5435.1 (specialist AA). The paper used
 the Adult reconstruction, which users bring; its numbers: paper_figures/regret/expected/adult_reconstruction.json.

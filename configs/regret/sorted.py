@@ -1,6 +1,6 @@
 """Drifting orders, ten shuffles sorted stably: the synthetic law by color (red first), or UCI Adult by age.
 
-  python -m experiments.regret.sorted                                           # 30 s on two CPU cores; label mean
+  python -m experiments.regret.sorted                                           # 10 s on two CPU cores; label mean
   python -m experiments.regret.sorted --config=configs/regret/sorted.py:min     # or max, dperm, adult, adult_descending
 Expected (mean): loss of always_on 89.9 (one online ridge), 47.1 (the paper's ANH), 41.8 (specialist AA).
 In float64: while the rows of one group come, float32 loses the directions of the others, up to 4e-4 of the loss in the

@@ -1,8 +1,8 @@
 """The paper's synthetic law: regret in six groups over 100,000 rounds, ten shuffles, float32. Label: mean.
 
-  python -m experiments.regret.synthetic                                              # 30 s on two CPU cores
+  python -m experiments.regret.synthetic                                              # 10 s on two CPU cores
   python -m experiments.regret.synthetic --config=configs/regret/synthetic.py:min     # or max, dperm
-Expected (mean): regret of always_on 0.76 (one online ridge), -39.9 (the paper's ANH), -43.3 (specialist AA).
+Expected (mean): regret of always_on 0.76 (one online ridge), -39.9 (the paper's ANH), -43.6 (specialist AA).
 Figures: regret/fig_synthetic, regret/tab_synthetic_regret. Smoke: ":quick" or ":min,quick".
 """
 
