@@ -9,6 +9,8 @@ Figures: regret/fig_adult, regret/tab_adult_loss. Smoke: ":quick" (four shuffles
 
 import ml_collections as mlc
 
+ARGS = ("quick", "reconstruction")
+
 METHODS = ("baseline", "baseline_clip", "anh", "anh_clip", "anh_mean", "aa", "ewa", "smallest_group", "uniform")
 
 

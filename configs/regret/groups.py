@@ -10,6 +10,8 @@ everybody in 57 groups: ANH 9.960, mean prediction and clipping 8.606, AA 8.351.
 
 import ml_collections as mlc
 
+ARGS = ("quick", "medical", "coded_law", "adult")
+
 METHODS = ("anh", "anh_mean", "aa", "anh_mean_depth", "aa_depth")
 MEDICAL = {"data_set": "medical", "num_rounds": 1338}
 LAW = {"data_set": "coded_law", "attributes": (3, 3, 3, 3, 3), "law_seed": 21, "num_rows": 8192}
@@ -17,8 +19,9 @@ ADULT = {"data_set": "adult", "min_size": 50}
 
 
 def get_config(arg=""):
-    quick = arg.endswith("quick")
-    data_set = arg.removesuffix("quick").removesuffix(",")
+    given = [word for word in arg.split(",") if word]
+    quick = "quick" in given
+    data_set = next((word for word in given if word != "quick"), "medical")
     c = mlc.ConfigDict({"experiment": "regret.groups", "seed": 0, "data": "insurance"})
     methods, laps, replicates = METHODS, 2 if quick else 4, 3 if quick else 10
     c.problem = MEDICAL | {"sizes": (12, 57) if quick else (5, 12, 30, 57, 101, 176)}

@@ -8,6 +8,8 @@ Smoke: ":quick".
 
 import ml_collections as mlc
 
+ARGS = ("quick", "reconstruction")
+
 METHODS = ("baseline", "baseline_clip", "anh", "anh_clip", "anh_mean", "aa", "ewa")
 
 

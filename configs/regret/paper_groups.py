@@ -8,6 +8,8 @@ Expected: as configs/regret/groups.py. Smoke: append ":quick" or ",quick".
 
 import ml_collections as mlc
 
+ARGS = ("quick", "medical", "coded_law", "adult")
+
 METHODS = ("anh", "anh_mean", "aa", "anh_mean_depth", "aa_depth")
 SIZES = {
     "medical": (1, 5, 12, 30, 57, 101, 176),
@@ -19,8 +21,9 @@ LENGTHS = {"medical": (1338, 10, 5), "coded_law": (32_768, 10, 2), "adult": (48_
 
 
 def get_config(arg=""):
-    quick = arg.endswith("quick")
-    data_set = arg.removesuffix("quick").removesuffix(",") or "medical"
+    given = [word for word in arg.split(",") if word]
+    quick = "quick" in given
+    data_set = next((word for word in given if word != "quick"), "medical")
     c = mlc.ConfigDict({"experiment": "regret.groups", "seed": 0})
     c.data = {"medical": "insurance", "coded_law": "", "adult": "adult"}[data_set]
     rounds, replicates, laps = LENGTHS[data_set]

@@ -8,6 +8,8 @@ Smoke: append ":quick" or ",quick".
 
 import ml_collections as mlc
 
+ARGS = ("quick", "alternating")
+
 
 def get_config(arg=""):
     given = arg.split(",")

@@ -7,6 +7,8 @@ Expected: the published losses of always_on to 0.02 (0.1 from 100 on, as they ar
 
 import ml_collections as mlc
 
+ARGS = ("quick", "mean", "min", "max", "dperm", "adult", "adult_descending")
+
 METHODS = ("baseline", "baseline_clip", "anh", "anh_clip", "anh_mean", "aa", "ewa")
 
 

@@ -7,6 +7,8 @@ Expected: the published regrets to 0.01. Smoke: append ":quick" or ",quick".
 
 import ml_collections as mlc
 
+ARGS = ("quick", "mean", "min", "max", "dperm")
+
 METHODS = ("baseline", "baseline_clip", "anh", "anh_clip", "anh_mean", "aa", "ewa")
 
 

@@ -8,6 +8,8 @@ Figure: regret/fig_paths. Smoke: ":quick" or ":alternating,quick".
 
 import ml_collections as mlc
 
+ARGS = ("quick", "alternating")
+
 
 def get_config(arg=""):
     given = arg.split(",")

@@ -10,6 +10,8 @@ Figure: regret/fig_sorted. Smoke: ":quick" or ":min,quick" (four shuffles of 8,1
 
 import ml_collections as mlc
 
+ARGS = ("quick", "mean", "min", "max", "dperm", "adult", "adult_descending")
+
 METHODS = ("baseline", "baseline_clip", "anh", "anh_clip", "anh_mean", "aa", "ewa")
 
 

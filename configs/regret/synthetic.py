@@ -8,6 +8,8 @@ Figures: regret/fig_synthetic, regret/tab_synthetic_regret. Smoke: ":quick" or "
 
 import ml_collections as mlc
 
+ARGS = ("quick", "mean", "min", "max", "dperm")
+
 METHODS = (
     "baseline", "baseline_clip", "anh", "anh_clip", "anh_mean", "anh_mean_unclipped", "aa", "ewa", "smallest_group",
     "uniform",

@@ -73,8 +73,9 @@ def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(arrays):
             with archive.open(zipfile.ZipInfo(f"{name}.npy", _ZIP_EPOCH), "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, np.ascontiguousarray(arrays[name]).reshape(np.shape(arrays[name])),
-                                          allow_pickle=False)
+                np.lib.format.write_array(
+                    entry, np.ascontiguousarray(arrays[name]).reshape(np.shape(arrays[name])), allow_pickle=False
+                )
     return buffer.getvalue()
 
 

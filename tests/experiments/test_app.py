@@ -30,7 +30,7 @@ CONFIG = "tests/experiments/toy/configs/walk.py"
         (["--config.run.replicates=0"], "config.run.replicates must be an int >= 1, got 0."),
         (["--config.numerics.matmul_precision=low"], "config.numerics.matmul_precision must be one of default, high"),
         (["--config=tests/experiments/toy/configs/wlk.py"], "no config tests/experiments/toy/configs/wlk.py"),
-        ([f"--config={CONFIG}:quik"], "walk.py takes no argument 'quik'."),
+        ([f"--config={CONFIG}:quik"], "walk.py takes the arguments quick, got 'quik'."),
         (["--roto=here"], "Unknown command line flag 'roto'. Did you mean: root"),
         (["--cpu_devices=many"], "flag --cpu_devices=many"),
         (["--mesh=reps:8"], "--mesh axes are rep, data, model, got 'reps' in 'reps:8'."),
