@@ -221,7 +221,6 @@ def test_sums_keep_their_digits_in_float32(form):
     np.testing.assert_allclose([state.logdet[0], state.ridge_value[0]], exact, rtol=tolerance)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "tolerance"), [("recursion", 1e-4), ("square_root", 5e-6), ("blocked", 5e-6), ("compacted", 5e-6)]
 )
