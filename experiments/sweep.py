@@ -96,7 +96,7 @@ def expand(reference: str) -> list[Point]:
     module = config_lib.load_module(path, "get_sweep")
     base = getattr(module, "CONFIG", None)
     if not isinstance(base, str):
-        raise UsageError(f"{reference} must name the config that it varies: CONFIG = \"configs/...\".")
+        raise UsageError(f'{reference} must name the config that it varies: CONFIG = "configs/...".')
     points, seen = [], {}
     for overrides in module.get_sweep(Helpers()):
         resolved = config_lib.resolve(base, overrides)

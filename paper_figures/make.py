@@ -88,9 +88,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--jobs", type=int, default=0, help="runs at a time (default: one per core, at most four)")
     parser.add_argument("--root", type=Path, default=CHECKOUT / "runs", help="folder of all runs")
-    parser.add_argument(
-        "--out", type=Path, default=CHECKOUT / "paper_figures" / "out", help="folder of the figures"
-    )
+    parser.add_argument("--out", type=Path, default=CHECKOUT / "paper_figures" / "out", help="folder of the figures")
     arguments = parser.parse_args(argv)
     if arguments.jobs < 0:
         parser.error(f"--jobs must be >= 0, got {arguments.jobs}")

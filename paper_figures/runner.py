@@ -92,8 +92,14 @@ def run_all(
 
 def _execute(line: list[str], processes: set[subprocess.Popen]) -> tuple[int, str]:
     process = subprocess.Popen(
-        line, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        errors="replace", start_new_session=True,
+        line,
+        cwd=CHECKOUT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
     )  # fmt: skip  A session of its own: Ctrl-C reaches it once, from run_all, and not from the terminal as well.
     processes.add(process)
     try:

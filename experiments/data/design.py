@@ -14,8 +14,18 @@ import numpy as np
 
 from experiments.data.fetch import DataError
 
-__all__ = ["Attributes", "Groupwise", "cells", "check_sizes", "codes_of", "min_max", "numbers",
-           "one_hot", "read_columns", "stack"]
+__all__ = [
+    "Attributes",
+    "Groupwise",
+    "cells",
+    "check_sizes",
+    "codes_of",
+    "min_max",
+    "numbers",
+    "one_hot",
+    "read_columns",
+    "stack",
+]
 
 
 class Groupwise(NamedTuple):

@@ -95,7 +95,7 @@ def sha256(content: bytes) -> str:
 
 
 def megabytes(num_bytes: int) -> str:
-    """"28.2 MB", or "29 kB" below a tenth of a megabyte."""
+    """ "28.2 MB", or "29 kB" below a tenth of a megabyte."""
     return f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e3:.0f} kB"
 
 

@@ -85,16 +85,19 @@ def load(groups: str = "published", source: str = "published", data_dir: str | N
     table = _table(source, data_dir)
     traits = _traits(table)
     single, names = stack(
-        (one_hot(codes, len(levels)), levels)
-        for codes, levels in zip(traits.codes.T, traits.levels, strict=True)
+        (one_hot(codes, len(levels)), levels) for codes, levels in zip(traits.codes.T, traits.levels, strict=True)
     )
     family = [(single, names)]
     if groups == "intersectional":
         family.append(cells(traits))
     awake, group_names = stack([*family, (np.ones(NUM_RECORDS), ("always_on",))])
     if source == "published":
-        check_sizes(np.column_stack([single, np.ones(NUM_RECORDS)]), tuple(GROUP_SIZES), tuple(GROUP_SIZES.values()),
-                    "insurance")
+        check_sizes(
+            np.column_stack([single, np.ones(NUM_RECORDS)]),
+            tuple(GROUP_SIZES),
+            tuple(GROUP_SIZES.values()),
+            "insurance",
+        )
     features, feature_names = _features(table, traits)
     return Groupwise(features, min_max(numbers(table["charges"], "charges")), awake, feature_names, group_names)
 

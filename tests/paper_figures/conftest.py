@@ -12,7 +12,7 @@ from experiments.lib import config as config_lib
 from experiments.lib import files, rundir
 from paper_figures import catalog, runner
 
-CONFIG = '''
+CONFIG = """
 import ml_collections as mlc
 
 def get_config(arg=""):
@@ -21,9 +21,9 @@ def get_config(arg=""):
     c.slope = 2.0 if "steep" in arg else 1.0
     c.run = {"num_steps": 2 if quick else 4, "chunk": 2, "replicates": 3}
     return c
-'''
+"""
 
-FIGURE = '''
+FIGURE = """
 from experiments.lib import style
 from paper_figures.claims import measured
 
@@ -39,9 +39,9 @@ def draw(runs):
 
 def claims(runs):
     return {"height": measured(runs[0].curves["height"][-1])}
-'''
+"""
 
-TABLE = '''
+TABLE = """
 from experiments.lib.tables import Table, measured
 
 CONFIGS = ["{configs}/walk.py:steep"]
@@ -50,7 +50,7 @@ caption = "Heights."
 
 def table(runs):
     return Table(("walk", "height"), tuple((run.name, measured(run.curves["height"][-1])) for run in runs))
-'''
+"""
 
 EXPECTED = {
     "claims": [

@@ -67,9 +67,7 @@ def test_the_chosen_labels_replay_to_the_same_losses(played, learner):
     def replay(instance, labels):
         problem = contests.group_problem(instance, labels)
         options = contests.GROUP_LEARNERS[learner]
-        params = groupwise.Params(
-            SHAPE.rounds, instance.regularization, form="square_root", clip=(0.0, 1.0), **options
-        )
+        params = groupwise.Params(SHAPE.rounds, instance.regularization, form="square_root", clip=(0.0, 1.0), **options)
         return groupwise.run(problem, params).group_loss
 
     with jax.enable_x64(True):

@@ -226,9 +226,7 @@ def test_potential_below_its_budget_in_every_round(num_experts):
     exponent = np.maximum(regret, 0) ** 2 / np.where(cumulative > 0, 3 * cumulative, 1)
     budget = 1 + 1.5 * np.sum(prior * (1 + np.log1p(cumulative)), axis=-1)
     assert np.all(np.sum(prior * np.exp(exponent), axis=-1) <= budget * (1 + 1e-12))
-    np.testing.assert_allclose(
-        anh.log_potential_budget(prior + 0 * cumulative, cumulative), np.log(budget), rtol=1e-12
-    )
+    np.testing.assert_allclose(anh.log_potential_budget(prior + 0 * cumulative, cumulative), np.log(budget), rtol=1e-12)
     assert np.all(budget <= 2.5 + 1.5 * np.log1p(np.arange(1, NUM_ROUNDS + 1)) + 1e-12)
 
 
