@@ -16,7 +16,8 @@ METHODS = ("baseline", "baseline_clip", "anh", "anh_clip", "anh_mean", "aa", "ew
 def get_config(arg=""):
     given = [word for word in arg.split(",") if word]
     reconstruction = "reconstruction" in given
-    c = mlc.ConfigDict({"experiment": "regret.adult", "seed": 0, "data": "" if reconstruction else "adult"})
+    data = "adult_reconstruction" if reconstruction else "adult"
+    c = mlc.ConfigDict({"experiment": "regret.adult", "seed": 0, "data": data})
     c.problem = {"source": "reconstruction" if reconstruction else "uci"}
     c.algo = {
         "methods": METHODS, "regularization": 1.0, "forecaster": "ridge", "form": "compacted", "block_size": 32,
