@@ -5,7 +5,8 @@
 Expected (mean): loss of always_on 89.9 (one online ridge), 47.1 (the paper's ANH), 41.8 (specialist AA).
 In float64: while the rows of one group come, float32 loses the directions of the others, up to 4e-4 of the loss in the
 blocked form and 8 % in the form recursion (dperm).
-Figures: regret/fig_sorted, regret/fig_sorted_adult. Smoke: ":quick" or ":min,quick" (four shuffles of 8,192 rows, 6,144 of Adult).
+Figures: regret/fig_sorted, regret/fig_sorted_adult.
+Smoke: ":quick" or ":min,quick" (four shuffles of 8,192 rows, 6,144 of Adult).
 """
 
 import ml_collections as mlc

@@ -8,8 +8,8 @@ CONFIGS = [f"configs/regret/sorted.py{argument}" for argument in _ARGUMENTS]
 PAPER_CONFIGS = [f"configs/regret/paper_sorted.py{argument}" for argument in _ARGUMENTS]
 
 caption = (
-    "Cumulative loss of everybody on the synthetic law sorted by color: all red rounds first, then all green. After the "
-    "change one online ridge has to unlearn; the group learners switch to the experts of the groups that now come. "
+    "Cumulative loss of everybody on the synthetic law sorted by color: all red rounds first, then all green. After "
+    "the change one online ridge has to unlearn; the group learners switch to the experts of the groups that now come. "
     "Dashed and dotted: what the theorems allow the clipped methods."
 )
 

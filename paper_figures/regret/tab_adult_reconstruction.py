@@ -7,8 +7,8 @@ CONFIGS = ["configs/regret/adult.py:reconstruction"]
 PAPER_CONFIGS = ["configs/regret/paper_adult.py:reconstruction"]
 
 caption = (
-    "Adult reconstruction (49,531 people, label: income in dollars, scaled to [0, 1]), regret of every group, mean ± half "
-    "of the 95 % t-interval over shuffles; the loss in hindsight is that of all rounds but the last, as published."
+    "Adult reconstruction (49,531 people, label: income in dollars, scaled to [0, 1]), regret of every group, mean ± "
+    "half of the 95 % t-interval over shuffles; the loss in hindsight is that of all rounds but the last, as published."
 )
 
 
