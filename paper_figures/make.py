@@ -1,7 +1,7 @@
 """Draws the figures from finished runs, compares their numbers with the published ones, and says what it did.
 
     python -m paper_figures.make --list
-    python -m paper_figures.make --form=quick --recompute --check           # what `make figures` does
+    python -m paper_figures.make --form=quick --recompute           # what `make figures` does; the tests add --check
     python -m paper_figures.make --only=regret/fig_medical --recompute
 
 `--recompute` runs what is missing, resumes what is unfinished and leaves finished runs alone. `--check` ends with a
