@@ -18,9 +18,10 @@ import jax.numpy as jnp
 
 from pallas_kernels import _blocks
 from pallas_kernels.prequential_ridge.output import Output
-from pallas_kernels.prequential_ridge.xla import take_rows
 
 __all__ = ["lanes"]
+
+_ALIGNMENT = 16  # floats in an AVX-512 register
 
 
 class _Schedule(NamedTuple):
@@ -39,6 +40,13 @@ def lanes(features, labels, rows, factor, weights, *, block_size, programs):
     num_programs, length = rows.shape
     width = min(programs, num_programs)
     rows = _blocks.pad_axis(rows, 1, _blocks.round_up(length, block_size), -1)
+    num_rows, dim = features.shape
+    # Zero columns fill whole vector registers; padding reads one more row, of zeros.
+    aligned = _blocks.round_up(dim, _ALIGNMENT)
+    features = _blocks.pad_axis(_blocks.pad_axis(features, 0, num_rows + 1), 1, aligned)
+    labels = _blocks.pad_axis(labels, 0, num_rows + 1)
+    factor = _blocks.pad_axis(_blocks.pad_axis(factor, 1, aligned), 2, aligned)
+    weights = _blocks.pad_axis(weights, 1, aligned)
     blocks = rows.reshape(num_programs, -1, block_size)
     num_blocks = blocks.shape[1]
     occupied = jnp.any(blocks >= 0, axis=2)
@@ -49,7 +57,9 @@ def lanes(features, labels, rows, factor, weights, *, block_size, programs):
     def one_step(schedule, i, state):
         visit = visits[schedule.program, jnp.minimum(todo[schedule.program] - schedule.left + i, num_blocks - 1)]
         block = jnp.where((schedule.left > 0)[:, None], blocks[schedule.program, visit], -1)
-        return _learn(*state, *take_rows(features, labels, block))
+        block = jnp.where(block < 0, num_rows, block)
+        x, y = (table.at[block].get(mode="promise_in_bounds") for table in (features, labels))
+        return _learn(*state, x, y)
 
     def until_a_lane_is_free(carry):
         schedule, state, finals, traces = carry
@@ -96,7 +106,7 @@ def lanes(features, labels, rows, factor, weights, *, block_size, programs):
         jnp.where(occupied[..., None], trace[step, schedule.lane[:, None]], fill).reshape(num_programs, -1)[:, :length]
         for trace, fill in zip(traces, (0, 1), strict=True)
     )
-    return Output(residual, pivot, factor, weights)
+    return Output(residual, pivot, factor[:, :dim, :dim], weights[:, :dim])
 
 
 def _refill(schedule, steps, longest_first, todo):
@@ -139,27 +149,46 @@ def _contract(a, b, axis):
 
 
 def _inverse_triangular(gram):
-    """`L^-1` and `D` of `gram = L D L'` (`[W, B, B]`, L unit lower triangular) by elimination in place.
+    """`L^-1` and `D` of `gram = L D L'` (`[W, B, B]`, L unit lower triangular): the upper rows, then the lower ones.
 
-    After step k, column k below the diagonal holds column k of the inverse accumulated so far, and rows above k are
-    final.
+    The upper rows hold `[L11^-1, L11^-1 G12]` after their elimination. One product eliminates their columns from the
+    lower rows, which become `[-L21 L11^-1, S]` with the Schur complement S and are eliminated in turn, over all columns,
+    into the lower rows of the inverse. Half the elementwise work of one pass over `[W, B, B]`.
     """
     size = gram.shape[-1]
+    half = size // 2
     index = jnp.arange(size)
+    left = (index < half)[None, None]
+    below = (index[:, None] > index[None])[None]
+    unit = jnp.eye(size, dtype=gram.dtype)[None]
 
-    def eliminate(k, a):
+    upper = _eliminate(gram[:, :half], 0)
+    # A gather; the masked sum over [B, B] instead took 2 us more per block of 32.
+    pivot = jnp.diagonal(upper, axis1=1, axis2=2)
+    multiplier = (upper[:, :, half:] / pivot[..., None]).swapaxes(1, 2)
+    solved = jnp.where(left & ~below[:, :half], unit[:, :half], upper)
+    lower = _eliminate(jnp.where(left, 0, gram[:, half:]) - _contract(multiplier, solved, 1), half)
+    pivot = jnp.concatenate([pivot, jnp.diagonal(lower, half, axis1=1, axis2=2)], axis=1)
+    return jnp.where(below, jnp.concatenate([upper, lower], axis=1), unit), pivot
+
+
+def _eliminate(rows, first):
+    """Elimination in place among `rows [W, H, B]`, the pivot of row k being in column `first + k`.
+
+    After step k, that column below the pivot holds column k of the inverse accumulated so far, and rows above k are
+    final.
+    """
+    _, height, size = rows.shape
+
+    def step(k, a):
         row = jax.lax.dynamic_slice_in_dim(a, k, 1, axis=1)
-        column = jax.lax.dynamic_slice_in_dim(a, k, 1, axis=2)
-        reciprocal = 1 / jax.lax.dynamic_slice_in_dim(row, k, 1, axis=2)
+        column = jax.lax.dynamic_slice_in_dim(a, first + k, 1, axis=2)
+        reciprocal = 1 / jax.lax.dynamic_slice_in_dim(row, first + k, 1, axis=2)
         # The pivot's column becomes -a_ik / a_kk, the entry of the inverse. Its old content is dropped rather than
         # cancelled: a_ik - a_ik (1 + 1 / a_kk) would lose digits in proportion to the pivot, in float32 all of them.
-        pivotal = (index == k)[None, None]
-        below = (index > k)[None, :, None]
+        pivotal = (jnp.arange(size) == first + k)[None, None]
+        below = (jnp.arange(height) > k)[None, :, None]
         multiplier = jnp.where(pivotal, 1, row) * reciprocal
         return jnp.where(below & pivotal, 0, a) - jnp.where(below, column, 0) * multiplier
 
-    a = jax.lax.fori_loop(0, size, eliminate, gram)
-    # A gather; the masked sum over [B, B] instead took 2 us more per block of 32.
-    pivot = jnp.diagonal(a, axis1=1, axis2=2)
-    below = (index[:, None] > index[None])[None]
-    return jnp.where(below, a, jnp.eye(size, dtype=a.dtype)[None]), pivot
+    return jax.lax.fori_loop(0, height, step, rows)
