@@ -82,6 +82,8 @@ def groups_panel(ax, run) -> None:
         ax.axvline(edge, color="0.9", linewidth=0.6, zorder=0)
     ax.set_xticks(place, names)
     ax.set_xlim(-0.5, len(names) - 0.5)
+    bottom, top = ax.get_ylim()
+    ax.set_ylim(bottom, top + 0.3 * (top - bottom))  # room for the legend
     ax.set_xlabel("group")
     ax.set_ylabel("regret per round (mean edge cost)")
 

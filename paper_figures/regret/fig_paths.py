@@ -29,7 +29,7 @@ def draw(runs):
     axes[0, 0].set_ylabel("regret (sum of mean edge costs)")
     panels.legend(axes[0, 0])
     panels.groups_panel(axes[1, 0], traffic)
-    panels.legend(axes[1, 0], loc="best")
+    panels.legend(axes[1, 0], loc="upper left")
     panels.perturbation_panel(axes[1, 1], alternating)
     axes[1, 1].set_title("alternating stream: the leader's regret")
     axes[1, 1].set_ylabel("regret (sum of mean edge costs)")
