@@ -6,7 +6,7 @@ Same algebra as `xla.py`; what differs is measured choice (`tuned/prequential_ri
   program is finished takes the next longest one. Blocks of padding only are never visited, so the work is the number of
   blocks with a row in them times `B d^2`, and no lane waits for the longest program.
 * The factorisation is elimination without pivoting, vectorised over lanes and columns, that leaves the inverse of the
-  unit triangular factor in place. LAPACK's calls on 32 x 32 matrices take twice the time.
+  unit triangular factor in place, in two halves of the rows. LAPACK's calls on 32 x 32 matrices take twice the time.
 * Both sides of a product contract their last axis. XLA hands those products to its fast small-matrix routines; `U' U`
   with the leading axes contracted it does not.
 """
@@ -30,9 +30,6 @@ class _Schedule(NamedTuple):
     program: jax.Array  # [W] the program of each lane
     left: jax.Array  # [W] blocks it still has to visit; 0 = idle
     queued: jax.Array  # [] programs handed out so far
-    clock: jax.Array  # [] steps taken so far
-    lane: jax.Array  # [P] where and
-    since: jax.Array  # [P] from which step each program ran
 
 
 def lanes(features, labels, rows, factor, weights, *, block_size, programs):
@@ -43,7 +40,7 @@ def lanes(features, labels, rows, factor, weights, *, block_size, programs):
     num_rows, dim = features.shape
     # Zero columns fill whole vector registers; padding reads one more row, of zeros.
     aligned = _blocks.round_up(dim, _ALIGNMENT)
-    features = _blocks.pad_axis(_blocks.pad_axis(features, 0, num_rows + 1), 1, aligned)
+    features = jnp.zeros((num_rows + 1, aligned), features.dtype).at[:num_rows, :dim].set(features)
     labels = _blocks.pad_axis(labels, 0, num_rows + 1)
     factor = _blocks.pad_axis(_blocks.pad_axis(factor, 1, aligned), 2, aligned)
     weights = _blocks.pad_axis(weights, 1, aligned)
@@ -54,24 +51,21 @@ def lanes(features, labels, rows, factor, weights, *, block_size, programs):
     todo = jnp.sum(occupied, axis=1, dtype=jnp.int32)
     longest_first = jnp.argsort(-todo, stable=True).astype(jnp.int32)
 
-    def one_step(schedule, i, state):
-        visit = visits[schedule.program, jnp.minimum(todo[schedule.program] - schedule.left + i, num_blocks - 1)]
-        block = jnp.where((schedule.left > 0)[:, None], blocks[schedule.program, visit], -1)
-        block = jnp.where(block < 0, num_rows, block)
-        x, y = (table.at[block].get(mode="promise_in_bounds") for table in (features, labels))
-        return _learn(*state, x, y)
-
     def until_a_lane_is_free(carry):
         schedule, state, finals, traces = carry
         steps = jnp.min(jnp.where(schedule.left > 0, schedule.left, num_blocks))
+        # An idle lane reads padding, and what it writes is dropped.
+        program = jnp.where(schedule.left > 0, schedule.program, num_programs)
+        done = todo[schedule.program] - schedule.left
 
         def body(i, carry):
             state, traces = carry
-            state, seen = one_step(schedule, i, state)
-            at = schedule.clock + i
-            return state, tuple(
-                jax.lax.dynamic_update_index_in_dim(t, s, at, 0) for t, s in zip(traces, seen, strict=True)
-            )
+            visit = visits[schedule.program, jnp.minimum(done + i, num_blocks - 1)]
+            block = blocks.at[program, visit].get(mode="fill", fill_value=-1)
+            block = jnp.where(block < 0, num_rows, block)
+            x, y = (table.at[block].get(mode="promise_in_bounds") for table in (features, labels))
+            state, seen = _learn(*state, x, y)
+            return state, tuple(t.at[program, visit].set(s, mode="drop") for t, s in zip(traces, seen, strict=True))
 
         state, traces = jax.lax.fori_loop(0, steps, body, (state, traces))
         finals = tuple(f.at[schedule.program].set(s) for f, s in zip(finals, state, strict=True))
@@ -83,29 +77,14 @@ def lanes(features, labels, rows, factor, weights, *, block_size, programs):
         return schedule, state, finals, traces
 
     first = longest_first[:width]
-    zeros = jnp.zeros(num_programs, jnp.int32)
-    schedule = _Schedule(
-        program=first,
-        left=todo[first],
-        queued=jnp.int32(width),
-        clock=jnp.int32(0),
-        lane=zeros.at[first].set(jnp.arange(width, dtype=jnp.int32)),
-        since=zeros,
-    )
-    # No lane idles while a program waits, so the schedule ends within the mean load and one program more.
-    most_steps = min(num_programs, -(-num_programs // width) + 1) * num_blocks
-    traces = (jnp.zeros((most_steps, width, block_size), features.dtype),) * 2
-    schedule, _, (factor, weights), traces = jax.lax.while_loop(
+    schedule = _Schedule(program=first, left=todo[first], queued=jnp.int32(width))
+    traces = jnp.zeros(blocks.shape, features.dtype), jnp.ones(blocks.shape, features.dtype)
+    _, _, (factor, weights), traces = jax.lax.while_loop(
         lambda carry: jnp.any(carry[0].left > 0),
         until_a_lane_is_free,
         (schedule, (factor[first], weights[first]), (factor, weights), traces),
     )
-
-    step = schedule.since[:, None] + jnp.cumsum(occupied, axis=1) - 1
-    residual, pivot = (
-        jnp.where(occupied[..., None], trace[step, schedule.lane[:, None]], fill).reshape(num_programs, -1)[:, :length]
-        for trace, fill in zip(traces, (0, 1), strict=True)
-    )
+    residual, pivot = (trace.reshape(num_programs, -1)[:, :length] for trace in traces)
     return Output(residual, pivot, factor[:, :dim, :dim], weights[:, :dim])
 
 
@@ -115,16 +94,10 @@ def _refill(schedule, steps, longest_first, todo):
     slot = schedule.queued + jnp.cumsum(free, dtype=jnp.int32) - 1
     changed = free & (slot < len(todo))
     program = jnp.where(changed, longest_first[jnp.minimum(slot, len(todo) - 1)], schedule.program)
-    clock = schedule.clock + steps
-    # Lanes that keep their program must not rewrite its record: their index lies past the end and is dropped.
-    record = jnp.where(changed, program, len(todo))
     schedule = _Schedule(
         program=program,
         left=jnp.where(changed, todo[program], jnp.maximum(schedule.left - steps, 0)),
         queued=schedule.queued + jnp.sum(changed, dtype=jnp.int32),
-        clock=clock,
-        lane=schedule.lane.at[record].set(jnp.arange(len(free), dtype=jnp.int32), mode="drop"),
-        since=schedule.since.at[record].set(clock, mode="drop"),
     )
     return schedule, changed
 
@@ -152,7 +125,7 @@ def _inverse_triangular(gram):
     """`L^-1` and `D` of `gram = L D L'` (`[W, B, B]`, L unit lower triangular): the upper rows, then the lower ones.
 
     The upper rows hold `[L11^-1, L11^-1 G12]` after their elimination. One product eliminates their columns from the
-    lower rows, which become `[-L21 L11^-1, S]` with the Schur complement S and are eliminated in turn, over all columns,
+    lower rows, which become `[-L21 L11^-1, S]`, S the Schur complement, and are eliminated in turn, over all columns,
     into the lower rows of the inverse. Half the elementwise work of one pass over `[W, B, B]`.
     """
     size = gram.shape[-1]
