@@ -31,7 +31,7 @@ lint: $(VENV)/.test
 	$(PY) -m ruff format --check .
 
 unit: $(VENV)/.test
-	$(PY) -m pytest -q -n $(JOBS) --durations=15
+	$(PY) -m pytest -q -n $(JOBS) --dist=loadfile --durations=15
 
 # Eight CPU devices and the TPU compiler are set up before JAX starts, so each has a process of its own.
 multi_device: $(VENV)/.test

@@ -30,7 +30,15 @@ def build(reference):
     return resolved.config, program, lowered
 
 
-@pytest.mark.parametrize("config", CONFIGS)
+def is_variant(config):
+    """The same program as the default config of its question, with other numbers."""
+    return pathlib.Path(config).stem.startswith("paper_")
+
+
+CASES = [pytest.param(config, marks=pytest.mark.slow if is_variant(config) else ()) for config in CONFIGS]
+
+
+@pytest.mark.parametrize("config", CASES)
 def test_a_program_lowers_without_its_data(config, monkeypatch):
     def refuse(wanted, *_, **__):
         raise AssertionError(f"abstract arguments must not need the data set {wanted.name}")

@@ -15,8 +15,8 @@ TEXT = (ROOT / "README.md").read_text()
 BLOCKS = "\n".join(re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL))
 LINES = [line.split("#")[0].strip() for line in BLOCKS.splitlines() if line.split("#")[0].strip()]
 LINES += re.findall(r"^- `(python -m [^`]+)`", TEXT, re.MULTILINE)
-#: Minutes, or the peers of `make bench`: run by `-m slow`.
-LONG = ("paper", "experiments.bench")
+#: Minutes, the peers of `make bench`, or a full run once more: `-m slow`.
+LONG = ("paper", "experiments.bench", "--config.algo")
 
 
 def run(command, **kwargs):

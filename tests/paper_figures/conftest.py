@@ -15,6 +15,8 @@ from paper_figures import catalog, runner
 CONFIG = """
 import ml_collections as mlc
 
+ARGS = ("quick", "steep")
+
 def get_config(arg=""):
     quick = "quick" in arg
     c = mlc.ConfigDict({"experiment": "toy.walk", "seed": 0, "data": DATA})

@@ -1,5 +1,7 @@
 """The instances are what they promise to be, the opponents bite, and no theorem is violated."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,9 +35,10 @@ def played():
         yield data, state, half, whole
 
 
-def drawn(count, seed=3):
-    key = prng.root_key(seed)
-    return jax.vmap(lambda number: instances.draw(key, number, SHAPE))(jnp.arange(count))
+@functools.cache
+def drawn(count=NUM):
+    key = prng.root_key(3)
+    return jax.jit(jax.vmap(lambda number: instances.draw(key, number, SHAPE)))(jnp.arange(count))
 
 
 def test_no_theorem_is_violated(played):
@@ -76,17 +79,18 @@ def test_the_chosen_labels_replay_to_the_same_losses(played, learner):
 
 
 def test_an_instance_does_not_depend_on_how_many_there_are():
-    few, many = drawn(7), drawn(30)
+    few, many = drawn(7), drawn()
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[:7]), few, many)
 
 
 def test_laws_and_patterns_meet_equally_often():
-    found = drawn(2 * len(instances.LAWS) * len(instances.PATTERNS))
+    found = drawn()
+    assert 2 * len(instances.LAWS) * len(instances.PATTERNS) == NUM
     assert np.bincount(found.law).tolist() == [10] * len(instances.LAWS)
 
 
 def test_numbers_lie_where_the_theorems_want_them():
-    found = drawn(NUM)
+    found = drawn()
     for name in ("labels", "opinions", "losses", "hypothesis_losses", "confidence"):
         values = getattr(found, name)
         assert np.all((values >= 0) & (values <= 1)), name
@@ -99,7 +103,7 @@ def test_numbers_lie_where_the_theorems_want_them():
 
 
 def test_the_opponent_is_at_least_half_a_unit_away():
-    found = drawn(len(instances.LAWS))
+    found = drawn()
     against = jax.tree.map(lambda leaf: leaf[instances.LAWS.index("against_learner")], found)
     for prediction in (0.0, 0.3, 0.5, 1.0):
         label = instances.label(against, jnp.int32(0), jnp.float32(prediction), jnp.zeros(SHAPE.groups))
@@ -107,7 +111,7 @@ def test_the_opponent_is_at_least_half_a_unit_away():
 
 
 def test_the_favourite_is_never_wrong_while_awake():
-    found = drawn(len(instances.LAWS))
+    found = drawn()
     spared = jax.tree.map(lambda leaf: leaf[instances.LAWS.index("perfect_expert")], found)
     spared = spared._replace(awake=jnp.ones_like(spared.awake))
     said = jnp.linspace(0.1, 0.9, SHAPE.groups)

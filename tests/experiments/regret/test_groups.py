@@ -35,6 +35,9 @@ def laps(config):
     return data, rows
 
 
+compiled = jax.jit(lambda problem, params: groupwise.run(problem, params))
+
+
 def learner(data, size, method, replicate):
     """The same by `groupwise.run`, experts and all."""
     aggregator, by_depth = scaling.METHODS[method]
@@ -43,7 +46,7 @@ def learner(data, size, method, replicate):
         data.table, awake=data.table.awake[:, :size], prior=mass / jnp.sum(mass), order=data.order[replicate]
     )
     params = groupwise.Params(num_steps=ROUNDS, form="recursion", **scaling.AGGREGATORS[aggregator])
-    return problem, params, groupwise.run(problem, params)
+    return problem, params, compiled(problem, params)
 
 
 def test_every_stage_is_the_learner_on_the_first_groups(config, laps):
