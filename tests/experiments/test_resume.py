@@ -1,5 +1,6 @@
 """Killed at any moment and started again by the same command, a run ends with the bytes of one that was not."""
 
+import io
 import os
 import random
 import signal
@@ -7,9 +8,10 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
-from experiments.lib import rundir
+from experiments.lib import files, rundir
 from experiments.lib.config import CHECKOUT
 
 WALK, KILLED = (CHECKOUT / "tests/experiments/toy" / name for name in ("walk.py", "killed.py"))
@@ -129,7 +131,8 @@ def test_lost_rows_take_their_checkpoints_with_them(start, folder, undisturbed):
 
 
 def test_another_mesh_goes_on(start, folder, undisturbed):
-    """Eight devices take over from one, and end with the same bytes: draws and arithmetic are per replicate."""
+    """Eight devices take over from one: the same draws, and sums to a few units in the last place of float32, since a
+    compiler may add up lanes of another width in another order (jax 0.12 does, 0.10 does not)."""
     process = start(*FLAGS)
     wait_for_rows(process, folder, 4)
     process.kill()
@@ -137,7 +140,12 @@ def test_another_mesh_goes_on(start, folder, undisturbed):
     _, err = ended(start(*FLAGS, "--mesh=rep:8", "--cpu_devices=8"), 3)
     assert f"resumes {folder} at step " in err
     assert rundir.load(folder).meta["mesh"] == {"rep": 8}
-    assert bytes_of(folder) == undisturbed
+    for name in ("curves.npz", "results.npz"):
+        expected = np.load(io.BytesIO(undisturbed[name]))
+        found = files.read_npz(folder / name)
+        assert sorted(found) == sorted(expected.files)
+        for key in expected.files:
+            np.testing.assert_allclose(found[key], expected[key], rtol=1e-6, err_msg=key)
 
 
 def test_the_second_of_two_processes_is_told_who_is_first(start, folder):
