@@ -47,7 +47,10 @@ def lanes(features, labels, rows, factor, weights, *, block_size, programs):
     blocks = rows.reshape(num_programs, -1, block_size)
     num_blocks = blocks.shape[1]
     occupied = jnp.any(blocks >= 0, axis=2)
-    visits = jnp.argsort(~occupied, axis=1, stable=True).astype(jnp.int32)
+    # Occupied blocks first, in order. A scatter: sorting took 1.3 of 92 ms on the synthetic workload.
+    place = jnp.where(occupied, jnp.cumsum(occupied, axis=1) - 1, num_blocks)
+    order = jnp.arange(num_blocks, dtype=jnp.int32)
+    visits = jax.vmap(lambda to: jnp.zeros_like(order).at[to].set(order, mode="drop"))(place)
     todo = jnp.sum(occupied, axis=1, dtype=jnp.int32)
     longest_first = jnp.argsort(-todo, stable=True).astype(jnp.int32)
 
