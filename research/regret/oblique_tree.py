@@ -197,9 +197,7 @@ def learn(params: Params, state: State, features, label, protected) -> tuple[Sta
     means = parity.include(state.means, decision, by_weights, protected)
     penalty = parity.penalty_gradient(means, params.fairness, params.slope_switch)
     gradient = Forest(by_decision[..., None] * by_weights + penalty, by_leaf)
-    updates, adam = parity.optimiser(params.step_size).update(gradient, state.adam)
-    updated, ready = (optax.apply_updates(state.forest, updates), adam), parity.seen_both(means)
-    forest, adam = jax.tree.map(lambda new, old: jnp.where(ready, new, old), updated, (state.forest, state.adam))
+    forest, adam = parity.descend(params.step_size, gradient, state.forest, state.adam, means)
     info = Info(prediction, loss, parity.accuracy(metrics, loss.dtype), parity.gap(metrics, loss.dtype))
     return State(state.step + 1, forest, adam, means, metrics), info
 

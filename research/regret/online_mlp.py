@@ -101,9 +101,7 @@ def learn(params: Params, state: State, features, label, protected) -> tuple[Sta
     penalty = parity.penalty_gradient(means, params.fairness, params.slope_switch)
     error = decision - label.astype(decision.dtype)  # d loss / d logit
     gradient = jax.tree.map(lambda g, p: error * g + p, by_logit, penalty)
-    updates, adam = parity.optimiser(params.step_size).update(gradient, state.adam)
-    updated, ready = (optax.apply_updates(state.network, updates), adam), parity.seen_both(means)
-    network, adam = jax.tree.map(lambda new, old: jnp.where(ready, new, old), updated, (state.network, state.adam))
+    network, adam = parity.descend(params.step_size, gradient, state.network, state.adam, means)
     info = Info(prediction, loss, parity.accuracy(metrics, loss.dtype), parity.gap(metrics, loss.dtype))
     return State(state.step + 1, network, adam, means, metrics), info
 

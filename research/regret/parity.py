@@ -18,8 +18,8 @@ from research.core.types import Array, Float, Int
 from research.regret import _streams
 
 __all__ = [
-    "ClassMeans", "Metrics", "accuracy", "count", "disparity", "gap", "include", "optimiser", "penalty_gradient",
-    "seen_both", "slope", "start_means", "start_metrics", "validate_stream",
+    "ClassMeans", "Metrics", "accuracy", "count", "descend", "disparity", "gap", "include", "optimiser",
+    "penalty_gradient", "seen_both", "slope", "start_means", "start_metrics", "validate_stream",
 ]  # fmt: skip
 
 
@@ -123,6 +123,13 @@ def optimiser(step_size: float | Float[Array, ""]) -> optax.GradientTransformati
     larger by 1 / sqrt(1 - 0.999**t): 32 at the first step, 1 in the limit.
     """
     return optax.adam(step_size, b1=0.9, b2=0.999, eps=1e-7)
+
+
+def descend(step_size, gradient, weights, adam: optax.OptState, means: tuple[ClassMeans, ClassMeans]):
+    """`(weights, adam)` after one step of `optimiser`; unchanged until both classes were seen, as the authors do."""
+    updates, moments = optimiser(step_size).update(gradient, adam)
+    updated, ready = (optax.apply_updates(weights, updates), moments), seen_both(means)
+    return jax.tree.map(lambda new, old: jnp.where(ready, new, old), updated, (weights, adam))
 
 
 def validate_stream(features, labels, protected, num_steps: int, step=0) -> None:
