@@ -1,0 +1,46 @@
+"""Finished reports on disk, by the hash of what was compiled, for what, and with which compiler."""
+
+import hashlib
+import os
+import pathlib
+import tempfile
+
+import jax
+
+from pallas_kernels._lab import report as report_lib
+
+__all__ = ["folder", "key", "load", "store"]
+
+#: Raise it when a report of the same program would come out different.
+_VERSION = 1
+
+
+def folder() -> pathlib.Path:
+    """`$XDG_CACHE_HOME/equipoise/lab`, by default under `~/.cache`."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    home = pathlib.Path(base) if os.path.isabs(base) else pathlib.Path.home() / ".cache"
+    return home / "equipoise" / "lab"
+
+
+def key(*parts: str) -> str:
+    text = "\0".join((str(_VERSION), jax.__version__, *parts))
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def load(name: str) -> report_lib.Report | None:
+    """None where there is none, or one that another version of these classes wrote."""
+    try:
+        return report_lib.from_json((folder() / f"{name}.json").read_text())
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def store(name: str, report: report_lib.Report) -> None:
+    """Written whole or not at all; a cache that cannot be written costs time and nothing else."""
+    try:
+        folder().mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=folder(), suffix=".part", delete=False) as file:
+            file.write(report_lib.to_json(report))
+        os.replace(file.name, folder() / f"{name}.json")
+    except OSError:
+        return
