@@ -74,12 +74,11 @@ def run(only="", *, quick=False, repeats=20):
 
 
 def _cases(quick):
-    import pallas_kernels
+    from pallas_kernels import _discover
 
-    root = pathlib.Path(pallas_kernels.__file__).parent
     tables = _tables()
-    for path in sorted(root.glob("*/bench.py")):
-        yield from importlib.import_module(f"pallas_kernels.{path.parent.name}.bench").cases(tables, quick)
+    for kernel in _discover.kernels():
+        yield from _discover.load(kernel, "bench").cases(tables, quick)
 
 
 def _tables():

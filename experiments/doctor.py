@@ -5,9 +5,7 @@ not installed, data sets that are here. The exit code is 1 if something is there
 """
 
 import argparse
-import importlib
 import importlib.metadata
-import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -64,15 +62,12 @@ def kernels() -> Iterator[str]:
     """Every kernel package, and what its `explain(platform)` says: implementation -> None if chosen, or why not."""
     import jax
 
-    import pallas_kernels
+    from pallas_kernels import _discover
 
     platform = jax.devices()[0].platform
-    for entry in pkgutil.iter_modules(pallas_kernels.__path__):
-        if not entry.ispkg:
-            continue
-        api = importlib.import_module(f"pallas_kernels.{entry.name}.api")
-        for implementation, why_not in api.explain(platform).items():
-            yield f"{entry.name}[{implementation}]: {'chosen' if why_not is None else why_not}"
+    for kernel in _discover.kernels():
+        for implementation, why_not in _discover.load(kernel, "api").explain(platform).items():
+            yield f"{kernel}[{implementation}]: {'chosen' if why_not is None else why_not}"
 
 
 def extras() -> Iterator[str]:

@@ -1,21 +1,23 @@
-"""A shape at which a kernel is costed, beside the same operation by XLA alone; a kernel's `cases.py` lists its own."""
+"""What a kernel's `cases.py` lists: shapes at which it is costed, and small examples on which it is tested."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-__all__ = ["Case"]
+__all__ = ["Case", "Example"]
 
 
 class Case(NamedTuple):
-    """Attributes:
-    name: short, of letters and digits; with the kernel's name and the chip it names a budget.
-    kernel: the kernel alone on arrays that are laid out already.
-    args: its arguments, `jax.ShapeDtypeStruct` trees for one device.
-    peer: the same operation by XLA.
-    peer_args: its arguments; None if they are the same.
-    units: how many of `per` one call does.
-    per: what cycles are quoted for: "call", "row", "program and block".
-    peer_units: how many of `per` one call of the peer does; None if as many.
+    """A shape at which a kernel is costed, beside the same operation by XLA alone.
+
+    Attributes:
+      name: short, of letters and digits; with the kernel's name and the chip it names a budget.
+      kernel: the kernel alone on arrays that are laid out already.
+      args: its arguments, `jax.ShapeDtypeStruct` trees for one device.
+      peer: the same operation by XLA.
+      peer_args: its arguments; None if they are the same.
+      units: how many of `per` one call does.
+      per: what cycles are quoted for: "call", "row", "program and block".
+      peer_units: how many of `per` one call of the peer does; None if as many.
     """
 
     name: str
@@ -26,3 +28,23 @@ class Case(NamedTuple):
     units: float = 1.0
     per: str = "call"
     peer_units: float | None = None
+
+
+class Example(NamedTuple):
+    """A small call with sizes that fill no block, run in interpret mode by the tests that every kernel gets.
+
+    Attributes:
+      name: says what is odd about it.
+      args: concrete float32 or integer arrays, at most some thousand numbers and 16 grid steps.
+      call: `call(*args, impl=...)`, the public function.
+      interpret: `interpret(*args, mode)`, the kernel itself; `mode` is what `pl.pallas_call` takes as `interpret`.
+      tolerance: largest allowed difference from the reference, relative to the largest value where that exceeds 1.
+      differentiable: positions in `args` of what the operation has derivatives of.
+    """
+
+    name: str
+    args: tuple
+    call: Callable[..., Any]
+    interpret: Callable[..., Any]
+    tolerance: float
+    differentiable: tuple[int, ...] = ()

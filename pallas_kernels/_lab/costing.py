@@ -129,6 +129,7 @@ def _report(program: Program, target: Target, compiler: str, outcome) -> Report:
         compiler=compiler,
         program=program.digest,
         flops=program.counts.flops,
+        passes=program.counts.passes,
         clock=target.chip.clock,
         cycles=None,
         method="none",

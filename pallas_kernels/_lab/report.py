@@ -91,6 +91,7 @@ class Report(NamedTuple):
     operations: tuple[Operation, ...]
     collectives: tuple[Collective, ...]
     flops: float  # loops included
+    passes: float  # flops of matrix products, each times the passes that its precision takes
     bytes: float  # arguments and outputs, HBM
     roofline: Roofline | None
     cycles: float | None  # all operations with their calls
