@@ -27,6 +27,7 @@ __all__ = ["GpuKernel", "GpuMemory", "GpuReport", "available", "compile", "compi
 
 _PLUGIN = ("jax-cuda12-plugin", "jax-cuda12-pjrt")
 _ASSEMBLER = "nvidia-cuda-nvcc-cu12"
+_CHILD = pathlib.Path(__file__).with_name("gpu_child.py")
 _INSTALL = "`make gpu-lab` installs it"
 
 
@@ -172,24 +173,23 @@ def from_plain(plain: dict[str, Any]) -> GpuReport:
 
 
 def _compile_in_child(work, folder, name, target, timeout):
-    command = [sys.executable, "-P", pathlib.Path(__file__).with_name("gpu_child.py"), work]
+    command = [sys.executable, "-P", _CHILD, work]
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
     # A session of its own: the compiler starts processes, and all of them must end with it.
-    child = subprocess.Popen(command, env=_environment(work, folder), start_new_session=True, **pipes)
-    try:
-        _, noise = child.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired as error:
-        raise LabError(f"{name}: compiling for {target} took longer than timeout={timeout:g} seconds.") from error
-    finally:
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+    with subprocess.Popen(command, env=_environment(work, folder), start_new_session=True, **pipes) as child:
+        try:
+            _, noise = child.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            raise LabError(f"{name}: compiling for {target} took longer than timeout={timeout:g} seconds.") from error
+        finally:
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGKILL)
     if (work / "outcome.json").exists():
         return json.loads((work / "outcome.json").read_text())
     last = next((line.strip() for line in reversed(noise.splitlines()) if line.strip()), "it printed nothing")
     if child.returncode < 0:
         return {"why_not": f"the compiler died by {signal.Signals(-child.returncode).name} ({last[:200]})"}
-    raise LabError(f"{name}: the compiler did not start ({last[:200]}).")
+    raise LabError(f"{name}: the compiler stopped ({last[:200]}).")
 
 
 def _environment(work, folder):

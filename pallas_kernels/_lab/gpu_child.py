@@ -36,6 +36,7 @@ def main(folder: pathlib.Path) -> None:
         outcome = _compiled(program, (folder / "target").read_text(), **request)
     except _RefusedError as error:
         outcome = {"refused": str(error)}
+    outcome["host_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     (folder / "outcome.json").write_text(json.dumps(outcome))
 
 
@@ -58,21 +59,21 @@ def _compiled(program, target, axes, donated):
     try:
         compiled = jax.jit(program.call, donate_argnums=donated).lower(*arguments).compile()
     except Exception as error:  # the answer of the whole process: whatever stops it is why it does not compile
-        return {"why_not": _first_line(error)}
-    calls = set(re.findall(r'custom_call_target="([^"]+)"', compiled.as_text()))
+        return {"why_not": _first_line(error), "devices": program.nr_devices, "compile_seconds": _since(start)}
+    text = compiled.as_text()
+    calls = set(re.findall(r'custom_call_target="([^"]+)"', text))
     memory = compiled.memory_analysis()
     return {
         "devices": program.nr_devices,
         "libraries": sorted(name for name in calls if not name.startswith(_KERNELS)),
-        "gemms": "gemm_fusion" in compiled.as_text(),
+        "gemms": "gemm_fusion" in text,
         "memory": {
             "arguments": memory.argument_size_in_bytes,
             "outputs": memory.output_size_in_bytes,
             "aliased": memory.alias_size_in_bytes,
             "temporaries": memory.temp_size_in_bytes,
         },
-        "compile_seconds": time.monotonic() - start,
-        "host_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "compile_seconds": _since(start),
     }
 
 
@@ -91,6 +92,10 @@ def _arguments(program, target, axes):
         jax.ShapeDtypeStruct(argument.shape, argument.dtype, sharding=sharding or whole)
         for argument, sharding in zip(program.in_avals, shardings, strict=True)
     ]
+
+
+def _since(start):
+    return time.monotonic() - start
 
 
 def _first_line(error):

@@ -28,7 +28,7 @@ class GpuKernel(NamedTuple):
     stack: int  # of a thread
     barriers: int
     shared_memory: int | None  # of a block; None where its launch, which adds the dynamic part, is not known
-    instructions: int  # machine instructions, padding at the end included
+    instructions: int | None  # of the machine, padding at the end included; None for Mosaic, whose code is not kept
     resident: int | None  # blocks that a multiprocessor holds at a time
     occupancy: float | None  # share of a multiprocessor's warps that are then in use, at most
     limit: str | None  # what allows no more: "threads", "blocks", "registers", "shared memory"
@@ -61,6 +61,8 @@ def read(
 ) -> tuple[list[GpuKernel], list[str]]:
     """Assembles every PTX file below `folder`; the kernels in the order of their first launch, and caveats.
 
+    Mosaic assembles its kernels with an assembler of its own, newer than ptxas, and leaves what it printed beside them.
+
     Raises LabError if ptxas rejects a file or is not done by `deadline`, on the clock of `time.monotonic`.
     """
     order = launches("\n".join(path.read_text() for path in sorted(folder.rglob("*thunk_sequence.txt"))))
@@ -69,11 +71,15 @@ def read(
         ptx = path.read_text()
         if ".entry" not in ptx:  # constants only
             continue
-        text, cubin = _assemble(ptxas, path, re.search(r"^\.target (\w+)", ptx, re.MULTILINE)[1], deadline)
-        sizes = code_bytes(cubin)
+        if (printed := path.with_suffix(".ptxas")).exists():
+            text, sizes = printed.read_text(), {}
+        else:
+            architecture = re.search(r"^\.target (\w+)", ptx, re.MULTILINE)[1]
+            text, cubin = _assemble(ptxas, path, architecture, deadline)
+            sizes = code_bytes(cubin)
         caveats.update(_losses(text))
         for name, of_kernel in statistics(text).items():
-            found.add(_kernel(gpu, name, of_kernel, order.get(name), _entry(ptx, name), sizes[name], caveats))
+            found.add(_kernel(gpu, name, of_kernel, order.get(name), _entry(ptx, name), sizes.get(name), caveats))
     rank = {name: place for place, name in enumerate(order)}
     return sorted(found, key=lambda kernel: (rank.get(kernel.name, len(rank)), kernel.name)), sorted(caveats)
 
@@ -146,7 +152,7 @@ def _kernel(gpu, name, found, launch, entry, code, caveats):
         stack=found.stack,
         barriers=found.barriers,
         shared_memory=shared,
-        instructions=code // _INSTRUCTION,
+        instructions=code and code // _INSTRUCTION,
         resident=room and room.blocks,
         occupancy=room and room.occupancy,
         limit=room and room.limit,
