@@ -42,6 +42,8 @@ def lacking(kernel: str, package: str = "pallas_kernels") -> list[str]:
         return found
     cases = load(kernel, "cases", package)
     found += [f"{kernel}/cases.py: {name}() is empty" for name in ("cases", "examples") if not getattr(cases, name)()]
+    if cases.cases() and cases.cases()[0].slow:
+        found.append(f"{kernel}/cases.py: the first case is slow, so that no default test would hold it to its budget")
     declared = any(example.differentiable for example in cases.examples())
     if not declared and not getattr(cases, "NOT_DIFFERENTIABLE", ""):
         found.append(f"{kernel}/cases.py: no example is differentiable and NOT_DIFFERENTIABLE gives no reason")

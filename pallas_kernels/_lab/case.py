@@ -18,6 +18,7 @@ class Case(NamedTuple):
       units: how many of `per` one call does.
       per: what cycles are quoted for: "call", "row", "program and block".
       peer_units: how many of `per` one call of the peer does; None if as many.
+      slow: whether its budget is left to the slow tests; a kernel's first case never is.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Case(NamedTuple):
     units: float = 1.0
     per: str = "call"
     peer_units: float | None = None
+    slow: bool = False
 
 
 class Example(NamedTuple):

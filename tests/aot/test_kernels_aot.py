@@ -11,11 +11,22 @@ pytestmark = pytest.mark.tpu_aot
 KERNELS = _discover.kernels()
 
 
+#: The budgets compile every kernel for all chips anyway; here it is the function around the kernel.
+FIRST_CHIPS = ("v5e", "v6e")
+
+
 def examples():
     for kernel in KERNELS:
         example = _discover.load(kernel, "cases").examples()[0]
         for chip in CHIPS:
-            yield pytest.param(example, chip, id=f"{kernel}-{example.name}-{chip}")
+            marks = () if chip in FIRST_CHIPS else pytest.mark.slow
+            yield pytest.param(example, chip, id=f"{kernel}-{example.name}-{chip}", marks=marks)
+
+
+def entries():
+    for entry in budgets.budgeted():
+        if entry.impl == "kernel":
+            yield pytest.param(entry, id=entry.id, marks=pytest.mark.slow if entry.case.slow else ())
 
 
 @pytest.mark.parametrize(("example", "chip"), examples())
@@ -26,7 +37,7 @@ def test_the_public_function_compiles_and_fits(compiler, example, chip):
     assert report.kernels, "the compiled program has no kernel of ours"
 
 
-@pytest.mark.parametrize("entry", [e for e in budgets.budgeted() if e.impl == "kernel"], ids=lambda entry: entry.id)
+@pytest.mark.parametrize("entry", entries())
 def test_a_kernel_keeps_its_budget(compiler, entry):
     stored = budgets.stored()
     if stored["compiler"] != compiler:
