@@ -1,6 +1,8 @@
 # Two commands do everything on a machine with Python >= 3.11, git and make:
 #   make figures   install, run the quick form of every experiment, draw every figure, print the table of claims
 #   make test      install, lint, run the tests, build the wheel and import it outside the checkout
+# and one adds to them, where there is no GPU (Linux x86-64, 700 MB on disk):
+#   make gpu-lab   install a compiler for NVIDIA GPUs beside the environment; its tests then join `make test`
 # Variables: PYTHON (interpreter), DATA=all (also fetch data sets above 1 MB), FORM=quick|default|paper, JOBS.
 
 PYTHON ?= python3
@@ -18,7 +20,7 @@ comma := ,
 TPU := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),$(comma)tpu)
 PIP := $(PY) -m pip install -q --disable-pip-version-check $(CONSTRAIN)
 
-.PHONY: figures test lint unit multi_device aot wheel test-all bench pins clean python
+.PHONY: figures test lint unit multi_device aot wheel test-all bench gpu-lab pins clean python
 
 figures: $(VENV)/.figures
 	$(PY) -m paper_figures.make --form=$(FORM) --recompute --data=$(DATA)
@@ -55,6 +57,14 @@ bench: $(VENV)/.figures
 	$(PIP) -e ".[bench]"
 	$(PY) -m experiments.bench
 
+# In a folder of its own, which only the compiling process sees: a GPU plug-in in the environment would be loaded by all.
+GPU_LAB := $(VENV)-gpu-lab
+gpu-lab: $(VENV)/.test
+	rm -rf $(GPU_LAB)
+	version=$$($(PY) -c "from importlib.metadata import version; print(version('jax'))") && \
+	  $(PIP) --no-deps --target $(GPU_LAB) jax-cuda12-plugin==$$version jax-cuda12-pjrt==$$version nvidia-cuda-nvcc-cu12==12.9.86
+	$(PY) -m pytest -q -m tpu_aot tests/aot/test_lab_gpu.py
+
 # Exact versions for this interpreter, one file per accelerator: resolved, not installed.
 pins: $(VENV)/.test
 	$(PY) configs/env/pin.py
@@ -76,4 +86,4 @@ $(VENV)/.test: $(VENV)/.figures
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-3.* build dist *.egg-info
+	rm -rf $(VENV) $(GPU_LAB) .venv-3.* build dist *.egg-info
