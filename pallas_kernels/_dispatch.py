@@ -6,14 +6,19 @@ program is lowered, so one traced program serves every backend. A named `impl` n
 
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import jax
 
-__all__ = ["Candidate", "choose", "explain"]
+__all__ = ["Candidate", "choose", "explain", "forced"]
 
 _log = logging.getLogger("pallas_kernels")
+
+#: Part of the key under which jax keeps traces, and each thread's own: a function that was traced without `forced` is
+#: traced again within it.
+_forced = jax.make_user_context(None)
 
 
 class Candidate(NamedTuple):
@@ -39,10 +44,13 @@ def choose(operation: str, impl: str | None, candidates: Mapping[str, Candidate]
         one the rest; one of them must have "default".
       *args: arrays or abstract arrays, shown to `unsupported`.
 
+    Within `forced(name)`, `impl=None` asks for that name.
+
     Raises:
       ValueError: `impl` is not a key of `candidates`.
       NotImplementedError: the named `impl` does not support these arguments.
     """
+    impl = _forced.value if impl is None else impl
     if impl is None:
         return _by_platform(_best(operation, candidates, *args))
     if impl not in candidates:
@@ -51,6 +59,18 @@ def choose(operation: str, impl: str | None, candidates: Mapping[str, Candidate]
     if why is not None:
         raise NotImplementedError(f"{operation}[{impl}]: {why}; use impl=None or 'xla'.")
     return _by_platform(candidates[impl].by_platform)
+
+
+@contextmanager
+def forced(impl: str | None) -> Iterator[None]:
+    """While this thread traces within it, every operation that is asked for with `impl=None` runs as `impl`.
+
+    For comparisons of whole programs: with "xla" the same program without any Pallas kernel. As any named `impl` it
+    never falls back: `choose` raises where an operation has none of that name, or where it cannot serve. None is
+    the best one again.
+    """
+    with _forced(impl):
+        yield
 
 
 def explain(candidates: Mapping[str, Candidate], platform: str, *args: Any) -> dict[str, str | None]:

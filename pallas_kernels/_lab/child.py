@@ -8,6 +8,7 @@ profiler ends the process where its model stops.
 """
 
 import json
+import math
 import pathlib
 import re
 import resource
@@ -40,7 +41,8 @@ def _compile(folder, request):
     exported = export.deserialize(bytearray((folder / "program.bin").read_bytes()))
     if request["axes"]:
         names, sizes = zip(*request["axes"], strict=True)
-        mesh = Mesh(np.array(devices).reshape(sizes), names, axis_types=(AxisType.Auto,) * len(names))
+        used = np.array(devices[: math.prod(sizes)]).reshape(sizes)
+        mesh = Mesh(used, names, axis_types=(AxisType.Auto,) * len(names))
         whole = NamedSharding(mesh, PartitionSpec())
         shardings = [given or whole for given in exported.in_shardings_jax(mesh)]
     else:

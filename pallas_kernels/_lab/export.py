@@ -2,8 +2,10 @@
 
 import hashlib
 import math
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import jax
@@ -68,7 +70,8 @@ def export(fn: Callable, args: tuple, *, platform: str = "tpu", mesh=None) -> Pr
         raise LabError(f"fn {name} cannot be traced: {_first_line(error)}") from error
     checks = [jax_export.DisabledSafetyCheck.custom_call("__gpu$xla.gpu.triton")]
     try:
-        exported = jax_export.export(jax.jit(flat), platforms=[platform], disabled_checks=checks)(*leaves)
+        with _without_locations():
+            exported = jax_export.export(jax.jit(flat), platforms=[platform], disabled_checks=checks)(*leaves)
     except Exception as error:
         raise LabError(f"fn {name} cannot be lowered for {platform}: {_first_line(error)}") from error
     if exported.nr_devices != devices:
@@ -79,10 +82,25 @@ def export(fn: Callable, args: tuple, *, platform: str = "tpu", mesh=None) -> Pr
         blob = bytes(exported.serialize())
     except ModuleNotFoundError as error:
         raise LabError(f"the laboratory needs the package {error.name}: pip install 'equipoise[tpu]'.") from error
-    # The module's text has no source locations: where it is called from does not make it another program.
     key = hashlib.sha256(repr((axes, donated)).encode() + exported.mlir_module().encode())
     counts = count(traced.jaxpr.jaxpr, platform, devices)
     return Program(name, blob, axes, donated, counts, key.hexdigest()[:20], time.perf_counter() - began)
+
+
+_LOWERING = threading.Lock()
+
+
+@contextmanager
+def _without_locations() -> Iterator[None]:
+    """Pallas kernels carry the source lines that led to them; where it is called from makes no other program."""
+    name = "jax_traceback_in_locations_limit"
+    with _LOWERING:  # the setting is the whole process's
+        before = getattr(jax.config, name)
+        jax.config.update(name, 0)
+        try:
+            yield
+        finally:
+            jax.config.update(name, before)
 
 
 def _refuse_dynamic(args):

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,8 @@ _ENVIRONMENT = {
     "TPU_WORKER_ID": "0",
     "TPU_LOG_DIR": "disabled",
 }
+#: Ends that say nothing of the program; the profiler and the compiler end themselves by other signals.
+_STOPPED = (signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
 _IN_HBM = [f"--xla_{family}_vmem_memory_space_assignment=false" for family in ("vf", "gf")]
 
 
@@ -82,7 +85,7 @@ def compiled(
       timeout: seconds.
 
     Raises:
-      LabError: no compiler, or it ran out of time.
+      LabError: no compiler, or it ran out of time, or somebody ended it.
     """
     compiler()
     with tempfile.TemporaryDirectory(prefix="lab-") as name:
@@ -110,6 +113,10 @@ def compiled(
             raise LabError(
                 f"{program.name} on {target}: the compiler did not finish within {timeout:.0f} s."
             ) from error
+        if -done.returncode in _STOPPED:
+            name = signal.Signals(-done.returncode).name
+            raise LabError(f"{program.name} on {target}: the compiler was ended by {name}: by the user, or for want of "
+                           "host memory.")  # fmt: skip
         answer, text = folder / "result.json", folder / "compiled.txt"
         yield Outcome(
             json.loads(answer.read_text()) if answer.exists() else None,
