@@ -4,12 +4,14 @@ import hashlib
 import os
 import pathlib
 import tempfile
+from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 
-from pallas_kernels._lab import report as report_lib
-
 __all__ = ["folder", "key", "load", "store"]
+
+Report = TypeVar("Report")
 
 #: Raise it when a report of the same program would come out different.
 _VERSION = 1
@@ -27,20 +29,20 @@ def key(*parts: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def load(name: str) -> report_lib.Report | None:
-    """None where there is none, or one that another version of these classes wrote."""
+def load(name: str, read: Callable[[str], Report]) -> Report | None:
+    """None where there is none, or one that `read` refuses, as after a change of the report's classes."""
     try:
-        return report_lib.from_json((folder() / f"{name}.json").read_text())
+        return read((folder() / f"{name}.json").read_text())
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def store(name: str, report: report_lib.Report) -> None:
+def store(name: str, text: str) -> None:
     """Written whole or not at all; a cache that cannot be written costs time and nothing else."""
     try:
         folder().mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=folder(), suffix=".part", delete=False) as file:
-            file.write(report_lib.to_json(report))
+            file.write(text)
         os.replace(file.name, folder() / f"{name}.json")
     except OSError:
         return

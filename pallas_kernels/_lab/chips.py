@@ -80,7 +80,7 @@ def target(text: str, slices: int = 1) -> Target:
     """
     name, _, rest = text.partition(":")
     if name not in CHIPS:
-        raise LabError(f"target must name a chip, one of {', '.join(CHIPS)}, got {text!r}.")
+        raise LabError(f"target must name a chip, one of {', '.join(CHIPS)}, or a GPU, got {text!r}.")
     if slices < 1 or (slices > 1 and not rest):
         raise LabError(f"slices must be >= 1, and 1 for a single device, got {slices} of {text!r}.")
     chip = CHIPS[name]

@@ -1,14 +1,15 @@
 """`compile_for` and `cost`: a function, abstract arguments and a target in, a report out."""
 
 import functools
+import json
 import math
 from collections.abc import Callable
 
-from pallas_kernels._lab import assemble, cache, process
+from pallas_kernels._lab import assemble, cache, gpu, gpu_targets, process
 from pallas_kernels._lab.chips import Target
 from pallas_kernels._lab.chips import target as parse_target
 from pallas_kernels._lab.export import Program, export
-from pallas_kernels._lab.report import LabError, Report
+from pallas_kernels._lab.report import LabError, Report, from_json, to_json
 
 __all__ = ["compile_for", "cost"]
 
@@ -17,24 +18,28 @@ _SECONDS = 600.0
 
 def compile_for(
     fn: Callable, args: tuple, target: str | Target, mesh=None, *, fresh: bool = False, timeout: float = _SECONDS
-) -> Report:
+) -> Report | gpu.GpuReport:
     """Compiles `fn(*args)` for devices that are not there: does it compile, fit, and communicate how much.
 
     Args:
       fn: jittable, pure; its implementations for TPU are taken where it has several.
       args: pytrees of `jax.ShapeDtypeStruct` (or arrays), with shardings over `mesh` where there is one.
-      target: "v5e" for one device, "v5e:16x16" for a slice (`chips.target` for several slices).
+      target: "v5e" for one device, "v5e:16x16" for a slice (`chips.target` for several slices), "h100" for GPUs (as
+        many as the mesh has) through the optional compiler of `gpu.available`.
       mesh: the mesh that `fn` is sharded over, as large as the target; None for one device.
       fresh: compile even if the same was compiled before.
       timeout: seconds for each attempt.
 
     Returns:
       a report whose `method` is "none": no operation has simulated cycles. A program that does not fit has `why_not`.
+      For a GPU a `GpuReport`: registers, spills, shared memory and occupancy of each kernel.
 
     Raises:
       LabError: unknown target, an argument without a fixed shape, a function that cannot be traced or lowered, a mesh
         of another size, no compiler.
     """
+    if target in gpu_targets.TARGETS:
+        return _for_gpu(fn, args, target, mesh, fresh, timeout)
     return _cached(fn, args, target, mesh, "compile", _compile_only, fresh, timeout)
 
 
@@ -48,8 +53,12 @@ def cost(
     answered, and `caveats` why the ones before did not.
 
     Arguments and errors as `compile_for`. Chips without a simulation (v4) get what the compiler's dumps and its quick
-    model tell.
+    model tell. No compiler for GPUs simulates them: for those ask `compile_for`.
     """
+    if target in gpu_targets.TARGETS:
+        raise LabError(
+            f"target {target} has no simulation of cycles; compile_for tells registers, spills and occupancy."
+        )
     return _cached(fn, args, target, mesh, "cost", _simulate, fresh, timeout)
 
 
@@ -63,10 +72,23 @@ def _cached(fn, args, target, mesh, question, answer, fresh, timeout) -> Report:
             f"target {target} has {target.devices} devices, and the mesh of fn {program.name} has {devices}."
         )
     name = cache.key(question, program.digest, str(target), compiler)
-    found = None if fresh else cache.load(name)
+    found = None if fresh else cache.load(name, from_json)
     if found is None:
         found = answer(program, target, compiler, timeout)
-        cache.store(name, found)
+        cache.store(name, to_json(found))
+    return found
+
+
+def _for_gpu(fn, args, target, mesh, fresh, timeout) -> gpu.GpuReport:
+    compiler = gpu.compiler()
+    program = export(fn, args, platform="cuda", mesh=mesh)
+    name = cache.key("compile", program.digest, target, compiler)
+    found = None if fresh else cache.load(name, lambda text: gpu.from_plain(json.loads(text)))
+    if found is None:
+        found = gpu.compile(
+            program.blob, name=program.name, target=target, axes=program.axes, donated=program.donated, timeout=timeout
+        )
+        cache.store(name, json.dumps(gpu.to_plain(found)))
     return found
 
 
