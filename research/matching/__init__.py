@@ -1,0 +1,1 @@
+"""Online Bayesian matching: relaxation, rounding, the philosopher, and what is between them."""
