@@ -22,6 +22,7 @@ from absl import flags
 from experiments.lib import backend
 from experiments.lib import config as config_lib
 from experiments.lib import mesh as mesh_lib
+from experiments.lib.command import asks_for_help, one_line, parse, told
 from experiments.lib.errors import EXIT_FAILED_REPLICATES, RunError, Stop, UsageError
 
 __all__ = ["launch", "run"]
@@ -70,14 +71,11 @@ def launch(main: Callable, arguments: Sequence[str], *, default_config: str, mod
       module: dotted name of the experiment's module; its config must name the same experiment. "" for no check.
     """
     values = _flags(default_config)
-    if any(argument in ("-h", "--help", "-help", "--helpfull") for argument in arguments):
+    if asks_for_help(arguments):
         print(_help(main, values))
         return 0
     try:
-        overrides, rest = _split_overrides(arguments)
-        leftover = values(["experiment", *rest])[1:]
-        if leftover:
-            raise UsageError(f"unexpected argument {leftover[0]!r}; flags are written --name=value.")
+        overrides = parse(values, arguments)
         resolved = config_lib.resolve(values.config, overrides)
         if module and not module.endswith(f".{resolved.config.experiment}"):
             raise UsageError(
@@ -87,10 +85,8 @@ def launch(main: Callable, arguments: Sequence[str], *, default_config: str, mod
         sizes = mesh_lib.parse(values.mesh)
         backend.prepare_environment(cpu_devices=values.cpu_devices)
         _name_data(values)
-    except flags.Error as error:
-        return _told(UsageError(_one_line(error)))
     except Stop as stop:
-        return _told(stop)
+        return told(stop)
     command = shlex.join(["python", "-m", module or "experiment", *arguments])
     return _execute(main, resolved, sizes, values, command)
 
@@ -98,28 +94,6 @@ def launch(main: Callable, arguments: Sequence[str], *, default_config: str, mod
 def _help(main: Callable, values: flags.FlagValues) -> str:
     described = sys.modules[main.__module__].__doc__ or ""
     return f"{described.strip()}\n\nFlags:\n{values.get_help()}".strip()
-
-
-def _split_overrides(arguments: Sequence[str]) -> tuple[dict[str, str | bool], list[str]]:
-    """Takes `--config.field=value`, `--config.field value` and `--[no]config.flag` out of the arguments."""
-    overrides, rest, pending = {}, [], None
-    for argument in arguments:
-        if pending and not argument.startswith("--"):
-            overrides[pending], pending = argument, None
-            continue
-        pending = None
-        name = argument.lstrip("-")
-        if not argument.startswith("-") or not name.startswith(("config.", "noconfig.")):
-            rest.append(argument)
-        elif "=" in name:
-            field, _, value = name.removeprefix("config.").partition("=")
-            overrides[field] = value
-        elif name.startswith("noconfig."):
-            overrides[name.removeprefix("noconfig.")] = False
-        else:
-            pending = name.removeprefix("config.")
-            overrides[pending] = True  # refused later unless the field is a bool
-    return overrides, rest
 
 
 def _name_data(values: flags.FlagValues) -> None:
@@ -150,11 +124,11 @@ def _execute(main: Callable, resolved, sizes: dict[str, int], values: flags.Flag
                 _perform(main, resolved, sizes, values, run, notice)
             return _finished(run, values.quiet)
     except Stop as stop:
-        return _told(stop)
+        return told(stop)
     except OSError as error:
-        return _told(RunError(_one_line(error)))
+        return told(RunError(one_line(error)))
     except ValueError as error:
-        return _told(RunError(f"{_one_line(error)}" + (f" [traceback in {folder}/log.txt]" if folder.exists() else "")))
+        return told(RunError(one_line(error) + (f" [traceback in {folder}/log.txt]" if folder.exists() else "")))
 
 
 def _perform(main: Callable, resolved, sizes: dict[str, int], values: flags.FlagValues, run, notice) -> None:
@@ -190,7 +164,7 @@ def _ends_recorded(run):
         raise
     except Exception as error:
         run.say(traceback.format_exc().rstrip(), to_terminal=False)
-        run.abandon("failed", f"{type(error).__name__}: {_one_line(error)}")
+        run.abandon("failed", f"{type(error).__name__}: {one_line(error)}")
         raise
 
 
@@ -203,12 +177,3 @@ def _finished(run, quiet: bool) -> int:
     print(f"error: {run.path}: {len(run.failed)} of {run.config.run.replicates} replicates failed "
           f"({replicates}); see meta.json", file=sys.stderr)  # fmt: skip
     return EXIT_FAILED_REPLICATES
-
-
-def _told(stop: Stop) -> int:
-    print(f"error: {_one_line(stop)}", file=sys.stderr, flush=True)
-    return stop.exit_code
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

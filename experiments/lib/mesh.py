@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from experiments.lib.errors import RunError, UsageError
 
 if TYPE_CHECKING:
-    from jax.sharding import Mesh
+    from jax.sharding import AbstractMesh, Mesh
 
-__all__ = ["build", "over_replicates", "parse"]
+__all__ = ["abstract", "build", "over_replicates", "parse"]
 
 _AXES = ("rep", "data", "model")
 
@@ -48,17 +48,46 @@ def build(sizes: dict[str, int]) -> Mesh:
 
     devices = jax.local_devices()
     fixed = math.prod(size for size in sizes.values() if size != -1)
-    sizes = {name: len(devices) // fixed if size == -1 else size for name, size in sizes.items()}
+    sizes = _filled(sizes, len(devices))
     wanted = math.prod(sizes.values())
     if not 1 <= wanted <= len(devices):
         kind = devices[0].platform
         remedy = f"; rehearse with --cpu_devices={fixed}" if kind == "cpu" else ""
-        text = ",".join(f"{name}:{size}" for name, size in sizes.items())
         raise RunError(
-            f"--mesh={text} needs {max(wanted, fixed)} devices, and there is {len(devices)} {kind} device(s){remedy}."
+            f"--mesh={_text(sizes)} needs {max(wanted, fixed)} devices, and there is {len(devices)} {kind} "
+            f"device(s){remedy}."
         )
     shape, names = tuple(sizes.values()), tuple(sizes)
     return jax.make_mesh(shape, names, axis_types=(AxisType.Auto,) * len(names), devices=devices[:wanted])
+
+
+def abstract(sizes: dict[str, int], num_devices: int, owner: str) -> AbstractMesh:
+    """A mesh with automatic axes over devices that are not there, all of them.
+
+    Args:
+      sizes: as `parse` gives them.
+      num_devices: how many there are.
+      owner: whose they are, for the message: "v5e:16x16".
+
+    Raises:
+      UsageError: the mesh has another number of devices.
+    """
+    from jax.sharding import AbstractMesh, AxisType
+
+    filled = _filled(sizes, num_devices)
+    if math.prod(filled.values()) != num_devices:
+        raise UsageError(f"--mesh={_text(sizes)} does not divide the {num_devices} devices of {owner} without rest.")
+    return AbstractMesh(tuple(filled.values()), tuple(filled), axis_types=(AxisType.Auto,) * len(filled))
+
+
+def _filled(sizes: dict[str, int], num_devices: int) -> dict[str, int]:
+    """The open size becomes what the others leave; 0 if they leave nothing."""
+    fixed = math.prod(size for size in sizes.values() if size != -1)
+    return {name: num_devices // fixed if size == -1 else size for name, size in sizes.items()}
+
+
+def _text(sizes: dict[str, int]) -> str:
+    return ",".join(f"{name}:{size}" for name, size in sizes.items())
 
 
 def over_replicates(mesh: Mesh, function: Callable, *, shared: int = 0) -> Callable:
