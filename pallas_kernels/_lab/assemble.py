@@ -4,7 +4,7 @@ import pathlib
 import re
 from typing import NamedTuple
 
-from pallas_kernels._lab import hlo, schedule
+from pallas_kernels._lab import execution, hlo, schedule
 from pallas_kernels._lab.chips import Target
 from pallas_kernels._lab.export import Program
 from pallas_kernels._lab.report import Collective, Memory, Operation, Roofline
@@ -26,18 +26,15 @@ def contents(text: str, cycles: dict[str, int], folder: pathlib.Path) -> Content
     module = hlo.parse(text)
     operations, collectives, alike = [], [], {}
     shapes = {i.name: i.shape for computation in module.computations.values() for i in computation.values()}
-    for instruction, calls in hlo.running(module, caveats):
+    for instruction, calls in execution.running(module, caveats):
         kind = instruction.opcode.removesuffix("-start").removesuffix("-done")
         if kind in _COLLECTIVES:
             if not instruction.opcode.endswith("-done"):
                 collectives.append(_collective(instruction, kind, calls))
-        elif 'custom_call_target="AllocateBuffer"' not in instruction.rest:
+        else:
             operations.append(_operation(shapes, instruction, calls, cycles, folder))
             read = tuple(shapes.get(operand, "") for operand in instruction.operands)
             alike[instruction.name] = _stem(instruction.name), instruction.shape, read
-    copies = text.count(" copy-start(")
-    if copies:
-        caveats.append(f"{copies} asynchronous copies are taken to overlap with computation")
     return Contents(_shared(operations, alike), tuple(collectives), tuple(caveats))
 
 
@@ -46,6 +43,7 @@ def _operation(shapes, instruction, calls, cycles, folder) -> Operation:
     embedded = re.search(r'"bundle_analysis_data":\{"estimated_cycles":"(\d+)"', rest)
     quick = re.search(r'"estimated_cycles":"(\d+)"', rest)
     read = sum(hlo.tuple_bytes(shapes.get(operand, ""), hbm_only=True) for operand in instruction.operands)
+    written = 0 if instruction.opcode == "copy-done" else hlo.tuple_bytes(instruction.shape, hbm_only=True)
     scoped = re.search(r'"used_scoped_memory_configs":\[(.*?)\]', rest)
     sizes = re.findall(r'"memory_space":"1","offset":"\d+","size":"(\d+)"', scoped[1]) if scoped else ()
     operation = Operation(
@@ -54,7 +52,7 @@ def _operation(shapes, instruction, calls, cycles, folder) -> Operation:
         calls=calls,
         cycles=int(quick[1]) if quick else None,
         flops=float(_estimate(rest, "flops")),
-        bytes=float(_estimate(rest, "bytes_accessed") or read + hlo.tuple_bytes(instruction.shape, hbm_only=True)),
+        bytes=float(_estimate(rest, "bytes_accessed") or read + written),
         vmem=max(map(int, sizes), default=0),
     )
     if embedded and name not in cycles:  # equals an operation of another name, whose profile stands for both

@@ -104,7 +104,7 @@ def _simulate(program, target, compiler, timeout) -> Report:
     for method, in_hbm in (("simulated", False), ("simulated in HBM", True)):
         with process.compiled(program, target, timeout=timeout, profile=True, in_hbm=in_hbm) as outcome:
             if outcome.died:
-                refusals.append(f"not {method}: {outcome.died}")
+                refusals.append(f"{method}: the profiler ended with {outcome.died}")
                 # It may have ended after the last operation, with every estimate written.
                 with process.compiled(program, target, timeout=timeout, in_hbm=in_hbm) as plain:
                     outcome = plain._replace(cycles=outcome.cycles, folder=outcome.folder)

@@ -128,9 +128,11 @@ def compiled(
 
 
 def _last_words(stderr: str, code: int) -> str:
-    """Why a child died: the profiler's or the compiler's fatal line, else the last line of a traceback."""
+    """Why a child died: the profiler's or the compiler's fatal line, else its signal, else a traceback's last line."""
     fatal = re.search(r"^F\d+ .*?\] (.*)$", stderr, re.MULTILINE)
     if fatal:
         return " ".join(fatal[1].split())[:300]
+    if code < 0:
+        return signal.Signals(-code).name
     lines = [line for line in stderr.splitlines() if line.strip()]
     return f"{lines[-1].strip()[:300] if lines else 'no message'} (exit code {code})"
