@@ -70,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if values.sweep_blocks:
             return _sweep(values)
         jobs = _kernel_jobs(values) if values.kernel else _program_jobs(values, overrides)
+        _check_compilers([job.target for job in jobs])
         return _answer(jobs, values)
     except Stop as stop:
         return told(stop)
@@ -91,27 +92,32 @@ def _check(values, overrides) -> None:
 
 
 def _targets(values, default: str) -> list[tuple[str, int]]:
-    """(topology, slices) of each target, every one of them known, and its compiler at hand."""
+    """(topology, slices) of each target, every one of them known."""
     from experiments.lib import aot_jobs
-    from pallas_kernels._lab import LabError, gpu, process
 
     names = [name.strip() for name in (values.topology or default).split(",") if name.strip()]
     slices = values.slices.split(",")
     if not all(count.strip().isdecimal() for count in slices) or len(slices) not in (1, len(names)):
-        raise UsageError(
-            f"--slices must be a number, or one for each of {len(names)} topologies, got {values.slices!r}."
-        )
-    pairs = list(zip(names, itertools.islice(itertools.cycle(map(int, slices)), len(names)), strict=True))
-    found = [aot_jobs.parse_target(*pair) for pair in pairs]
-    try:
-        if not all(isinstance(target, aot_jobs.Gpus) for target in found):
-            process.compiler()
-    except LabError as error:
-        raise RunError(str(error)) from error
-    why_not = gpu.available() if any(isinstance(target, aot_jobs.Gpus) for target in found) else None
-    if why_not:
+        raise UsageError(f"--slices must be one number, or one for each --topology, got {values.slices!r}.")
+    counts = itertools.islice(itertools.cycle(map(int, slices)), len(names))
+    targets = list(dict.fromkeys(zip(names, counts, strict=True)))
+    for target in targets:
+        aot_jobs.parse_target(*target)
+    return targets
+
+
+def _check_compilers(targets) -> None:
+    from experiments.lib import aot_jobs
+    from pallas_kernels._lab import LabError, gpu, process
+
+    on_gpu = [isinstance(aot_jobs.parse_target(*target), aot_jobs.Gpus) for target in targets]
+    if any(on_gpu) and (why_not := gpu.available()):
         raise RunError(why_not)
-    return list(dict.fromkeys(pairs))
+    if not all(on_gpu):
+        try:
+            process.compiler()
+        except LabError as error:
+            raise RunError(str(error)) from error
 
 
 def _program_jobs(values, overrides) -> list:
@@ -160,7 +166,9 @@ def _kernel(values) -> str:
     known = _discover.kernels()
     if values.kernel not in known:
         hint = config_lib.nearest(values.kernel, known)
-        raise UsageError(f"no kernel {values.kernel}; " + (f"nearest: {hint}." if hint else f"there are {known}."))
+        raise UsageError(
+            f"no kernel {values.kernel}; " + (f"nearest: {hint}." if hint else f"there are {', '.join(known)}.")
+        )
     return values.kernel
 
 
@@ -205,7 +213,9 @@ def _answer(jobs, values) -> int:
 def _sweep(values) -> int:
     from experiments.lib import aot_sweep
 
-    return aot_sweep.sweep(_kernel(values), _single_devices(values), values)
+    kernel, targets = _kernel(values), _single_devices(values)
+    _check_compilers(targets)
+    return aot_sweep.sweep(kernel, targets, values)
 
 
 if __name__ == "__main__":

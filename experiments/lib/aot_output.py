@@ -116,7 +116,8 @@ def _details(answers: list[Answer]) -> Group:
     asked = _asked(answers[0].job)
     report = answers[0].report
     title = f"{asked['config']}, {asked['replicates']:,} replicates, on {report.target} ({report.devices:,} devices)"
-    return aot_table.details(title, asked, {answer.job.impl or "kernels": answer.report for answer in answers})
+    names = {None: "with kernels", "xla": "XLA alone"}
+    return aot_table.details(title, asked, {names[answer.job.impl]: answer.report for answer in answers})
 
 
 def _plain(answer: Answer) -> dict[str, Any]:

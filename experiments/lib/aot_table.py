@@ -94,6 +94,9 @@ def details(title: str, config: dict[str, Any], reports: dict[str, Report]) -> G
     columns = [_facts(config, report) for report in reports.values()]
     for name in dict.fromkeys(name for column in columns for name in column):
         facts.add_row(name, *(column.get(name, "") for column in columns))
+    timed = [report.seconds for report in reports.values() if report.cycles]
+    if len(timed) == 2:
+        facts.add_row("ratio of the times", f"{timed[1] / timed[0]:.2f}")
     parts: list[RenderableType] = [Text(title, style="bold"), facts]
     for name, report in reports.items():
         suffix = f" ({name})" if len(reports) > 1 else ""
@@ -136,7 +139,7 @@ def _facts(config, report) -> dict[str, str]:
 
 def _times(config, report, row) -> dict[str, str]:
     wall = {"hbm": "HBM", "mxu": "matrix unit", "link": "links"}
-    reached = f"{report.of_roofline:.1%} of the roofline"
+    reached = f"{_share(report.of_roofline)} of the roofline"
     return {
         f"one chunk, {config['chunk']:,} steps": seconds_text(row["chunk_seconds"]),
         "no faster than": f"{seconds_text(row['roofline_seconds'])} ({wall[report.roofline.wall]})",
@@ -232,7 +235,7 @@ def kernels(rows: Sequence[dict[str, Any]]) -> Group:
             *(_whole(row[name]) for name in ("bundles", "spills", "fills")),
             "" if row["vmem_bytes"] is None else bytes_text(row["vmem_bytes"]),
             _busiest({unit: float(share) for unit, share in units.items()}),
-            "" if row["of_roofline"] is None else f"{row['of_roofline']:.1%}",
+            _share(row["of_roofline"]),
             row["bound"] or "",
         )
     of = f"Cycles per {per[0]}. " if len(per) == 1 else "Cycles. "
@@ -282,6 +285,10 @@ def ruled(left: Sequence[str], right: Sequence[str]) -> Table:
 def _busiest(occupancy: dict[str, float] | None) -> str:
     ranked = sorted((occupancy or {}).items(), key=lambda item: -item[1])[:_BUSIEST]
     return ", ".join(f"{unit} {share:.0%}" for unit, share in ranked)
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}" if value >= 0.1 else f"{100 * value:.2g}%"
 
 
 def _whole(value: float | None) -> str:
