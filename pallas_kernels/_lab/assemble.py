@@ -9,7 +9,7 @@ from pallas_kernels._lab.chips import Target
 from pallas_kernels._lab.export import Program
 from pallas_kernels._lab.report import Collective, Memory, Operation, Roofline
 
-__all__ = ["Contents", "contents", "kernel_names", "memory", "roofline", "simulated", "traffic"]
+__all__ = ["Contents", "contents", "dumped", "kernel_names", "memory", "roofline", "traffic"]
 
 _COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "reduce-scatter", "collective-permute", "ragged-all-to-all")
 
@@ -33,8 +33,7 @@ def contents(text: str, cycles: dict[str, int], folder: pathlib.Path) -> Content
                 collectives.append(_collective(instruction, kind, calls))
         else:
             operations.append(_operation(shapes, instruction, calls, cycles, folder))
-            read = tuple(shapes.get(operand, "") for operand in instruction.operands)
-            alike[instruction.name] = _stem(instruction.name), instruction.shape, read
+            alike[instruction.name] = _likeness(module, shapes, instruction)
     return Contents(_shared(operations, alike), tuple(collectives), tuple(caveats))
 
 
@@ -57,14 +56,13 @@ def _operation(shapes, instruction, calls, cycles, folder) -> Operation:
     )
     if embedded and name not in cycles:  # equals an operation of another name, whose profile stands for both
         operation = operation._replace(cycles=int(embedded[1]), simulated=True)
-    return simulated(operation, cycles, folder) or operation
+    return dumped(operation, cycles, folder)
 
 
-def simulated(operation: Operation, cycles: dict[str, int], folder: pathlib.Path) -> Operation | None:
-    """The operation with what was dumped of it; None if it was not simulated."""
-    if operation.name not in cycles:
-        return None
-    operation = operation._replace(cycles=cycles[operation.name], simulated=True)
+def dumped(operation: Operation, cycles: dict[str, int], folder: pathlib.Path) -> Operation:
+    """The operation with what the compiler dumped of it."""
+    if operation.name in cycles:
+        operation = operation._replace(cycles=cycles[operation.name], simulated=True)
     found = schedule.schedule(folder, operation.name)
     return operation if found is None else operation._replace(**found._asdict())
 
@@ -90,19 +88,26 @@ def _shared(operations: list[Operation], alike: dict[str, tuple]) -> tuple[Opera
     return tuple(map(filled, operations))
 
 
-def _stem(name: str) -> str:
-    return re.sub(r"(\.\d+|\.clone)+$", "", name)
+def _likeness(module, shapes, instruction) -> tuple:
+    """Equal for operations that do the same: name without its number, shapes, and what is computed."""
+    stem = re.sub(r"(\.\d+|\.clone)+$", "", instruction.name)
+    read = tuple(shapes.get(operand, "") for operand in instruction.operands)
+    kernel = re.search(r'"body":"([^"]*)"', instruction.rest)
+    fused = module.computations.get(instruction.attribute("calls"), {}).values()
+    steps = tuple((i.opcode, i.shape, i.inside if i.opcode == "constant" else "") for i in fused)
+    return stem, instruction.shape, read, kernel and kernel[1], steps
 
 
 def _collective(instruction, kind, calls) -> Collective:
     groups = re.search(r"replica_groups=\{\{([\d,]*)\}", instruction.rest)
     iota = re.search(r"replica_groups=\[(\d+),(\d+)\]", instruction.rest)
-    group = len(groups[1].split(",")) if groups else int(iota[2]) if iota else 0
+    pairs = re.search(r"source_target_pairs=\{((?:\{\d+,\d+\},?)*)\}", instruction.rest)
+    group = len(groups[1].split(",")) if groups else int(iota[2]) if iota else pairs[1].count("{") if pairs else 0
     algorithm = re.search(r'"emitter":"(\w+)"', instruction.rest)
     shape = instruction.shape
-    if instruction.opcode.endswith("-start"):  # (operand, result, ...)
-        parts = re.findall(r"\w+\[[\d,]*\](?:\{[^}]*\})?", shape)
-        shape = parts[len(parts) // 2] if len(parts) > 1 else shape
+    if instruction.opcode.endswith("-start") and kind != "all-reduce":  # (operands, results, counters)
+        arrays = re.findall(r"\w+\[[\d,]+\](?:\{[^}]*\})?", shape)
+        shape = "".join(arrays[len(arrays) // 2 :])
     return Collective(instruction.name, kind, calls, hlo.tuple_bytes(shape), group, algorithm[1] if algorithm else "")
 
 

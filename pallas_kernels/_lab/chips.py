@@ -1,7 +1,8 @@
 """TPU generations, their limits, and the slices that can be rented: what a roofline and a topology name mean.
 
 Peaks and bandwidths are the vendor's published figures, per JAX device. Clocks are inferred from peak and matrix-unit
-size (tpu7x's is unsure). `available` was read from the compiler's own out-of-memory message.
+size (tpu7x's is unsure). `available` was read from the compiler's own out-of-memory message, issue slots from the
+header of its dumped schedules.
 """
 
 import itertools
@@ -10,9 +11,24 @@ from typing import NamedTuple
 
 from pallas_kernels._lab.report import LabError
 
-__all__ = ["CHIPS", "Chip", "Target", "slices_of", "target"]
+__all__ = ["CHIPS", "LANES", "Chip", "Slots", "Target", "slices_of", "target"]
 
 GIB = 1 << 30
+
+
+class Slots(NamedTuple):
+    """Instructions that one TensorCore issues in a cycle, by unit, on registers of 8 x 128 numbers of 32 bits."""
+
+    mxu: int
+    valu: int
+    xlu: int
+    eup: int  # exponentials, reciprocals, logarithms, roots
+    load: int
+    store: int
+
+
+#: Numbers of 32 bits in a vector register.
+LANES = 8 * 128
 
 
 class Chip(NamedTuple):
@@ -26,6 +42,8 @@ class Chip(NamedTuple):
     available: float  # bytes of HBM that a program may use
     cores: int  # devices of one chip
     largest: tuple[int, ...]  # the whole pod, in chips
+    slots: Slots
+    tensor_cores: int = 1  # of one device; two share a kernel's grid where it says that an axis is parallel
     simulated: bool = True  # False where the compiler's profiler has no model of the memory system
 
     def cycles(self, num_bytes: float) -> float:
@@ -33,14 +51,18 @@ class Chip(NamedTuple):
         return num_bytes / self.bandwidth * self.clock
 
 
+_V4 = Slots(mxu=4, valu=2, xlu=2, eup=1, load=1, store=1)
+_BROAD = Slots(mxu=4, valu=4, xlu=3, eup=1, load=3, store=1)
+_DEEP = Slots(mxu=2, valu=4, xlu=2, eup=1, load=3, store=2)
+
 CHIPS = {
     chip.name: chip
     for chip in (
-        Chip("v4", 1.05e9, 137e12, 614e9, 150e9, 15.25 * GIB, 2, (16, 16, 16), simulated=False),
-        Chip("v5e", 1.5e9, 197e12, 819e9, 200e9, 15.75 * GIB, 1, (16, 16)),
-        Chip("v5p", 1.75e9, 459e12, 2765e9, 600e9, 95.74 * GIB, 1, (16, 20, 28)),
-        Chip("v6e", 1.75e9, 918e12, 1640e9, 448e9, 31.25 * GIB, 1, (16, 16)),
-        Chip("tpu7x", 2.2e9, 1153e12, 3690e9, 300e9, 94.75 * GIB, 2, (16, 16, 36)),
+        Chip("v4", 1.05e9, 137e12, 614e9, 150e9, 15.25 * GIB, 2, (16, 16, 16), _V4, simulated=False),
+        Chip("v5e", 1.5e9, 197e12, 819e9, 200e9, 15.75 * GIB, 1, (16, 16), _BROAD),
+        Chip("v5p", 1.75e9, 459e12, 2765e9, 600e9, 95.74 * GIB, 1, (16, 20, 28), _BROAD, tensor_cores=2),
+        Chip("v6e", 1.75e9, 918e12, 1640e9, 448e9, 31.25 * GIB, 1, (16, 16), _DEEP),
+        Chip("tpu7x", 2.2e9, 1153e12, 3690e9, 300e9, 94.75 * GIB, 2, (16, 16, 36), _DEEP),
     )
 }
 

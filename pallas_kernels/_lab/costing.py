@@ -127,9 +127,8 @@ def _kernels_alone(program, target, report, timeout, refusals) -> Report:
         if operations[name].simulated:
             continue
         with process.compiled(program, target, timeout=timeout, profile=True, in_hbm=True, only=name) as alone:
-            found = assemble.simulated(operations[name], alone.cycles, alone.folder)
-        operations[name] = found or operations[name]
-        if found is None:
+            operations[name] = assemble.dumped(operations[name], alone.cycles, alone.folder)
+        if not operations[name].simulated:
             refusals.append(f"kernel {name} is not simulated: {alone.died or 'the compiler wrote no profile'}")
     return report._replace(operations=tuple(operations.values()))
 

@@ -31,6 +31,7 @@ _ENVIRONMENT = {
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_WORKER_ID": "0",
     "TPU_LOG_DIR": "disabled",
+    "JAX_ENABLE_COMPILATION_CACHE": "false",  # what comes from a cache leaves no dumps
 }
 #: Ends that say nothing of the program; the profiler and the compiler end themselves by other signals.
 _STOPPED = (signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
@@ -103,7 +104,8 @@ def compiled(
         (folder / "request.json").write_text(json.dumps(request))
         (folder / "program.bin").write_bytes(program.blob)
         environment = os.environ | _ENVIRONMENT | {"LIBTPU_INIT_ARGS": " ".join(flags)}
-        environment.pop("XLA_FLAGS", None)
+        for unwanted in ("XLA_FLAGS", "TPU_LIBRARY_PATH"):  # other flags, or another compiler than the report will name
+            environment.pop(unwanted, None)
         line = [sys.executable, "-m", "pallas_kernels._lab.child", name]
         root = pathlib.Path(__file__).resolve().parents[2]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", "")]))
