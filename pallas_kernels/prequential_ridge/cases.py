@@ -1,0 +1,98 @@
+"""What the laboratory costs and what every test of kernels runs, for this operation.
+
+Costs are of rows already gathered, on both sides, per row of one program. The kernel's include moving the states in and
+out once per call, which a real call of thousands of rows does not notice; XLA's are of one block of its lockstep form,
+whose loop over blocks adds only to them.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pallas_kernels import _blocks
+from pallas_kernels._lab.case import Case, Example
+from pallas_kernels.prequential_ridge import kernel_tpu, kernel_tpu_lanes, kernel_tpu_tiles, xla
+from pallas_kernels.prequential_ridge.api import prequential_ridge
+
+__all__ = ["cases", "examples"]
+
+_BLOCK = 32  # rows of XLA's block, its best of 8, 16, 32, 64 and 128
+_PEER_PROGRAMS = 128
+
+
+def cases():
+    """Many narrow programs, as many wider ones as fill a register's lanes, few wide ones."""
+    return (
+        _lanes("d25", 25, _blocks.BlockSizes(32, 256), num_blocks=8),
+        _lanes("d96", 96, _blocks.BlockSizes(16, 128), num_blocks=1),
+        _tiles("d256", 256, _blocks.BlockSizes(32, 4), num_blocks=2),
+    )
+
+
+def _lanes(name, dim, sizes, num_blocks):
+    registers = sizes.programs // _blocks.LANES
+    tall = _blocks.round_up(dim, _blocks.SUBLANES)
+    args = (
+        _abstract(1, num_blocks, registers, sizes.rows, tall, _blocks.LANES),
+        _abstract(1, num_blocks, registers, sizes.rows, _blocks.LANES),
+        _abstract(1, registers, dim + 1, tall, _blocks.LANES),
+        _abstract(1, dtype=jnp.int32),
+    )
+    kernel = functools.partial(kernel_tpu_lanes.stream, width=dim)
+    return _case(name, kernel, args, dim, sizes.programs * sizes.rows * num_blocks, _PEER_PROGRAMS)
+
+
+def _tiles(name, dim, sizes, num_blocks):
+    columns = _blocks.round_up(dim + 1, _blocks.LANES)
+    args = (
+        _abstract(1, num_blocks, sizes.programs, sizes.rows, columns),
+        _abstract(sizes.programs, columns, columns),
+        _abstract(1, dtype=jnp.int32),
+    )
+    kernel = functools.partial(kernel_tpu_tiles.stream, width=dim, sizes=sizes)
+    return _case(name, kernel, args, dim, sizes.programs * sizes.rows * num_blocks, 2 * sizes.programs)
+
+
+def _case(name, kernel, args, dim, rows, peers):
+    of_peers = ((peers, dim, dim), (peers, dim), (peers, _BLOCK, dim), (peers, _BLOCK))
+    of_peers = tuple(_abstract(*shape) for shape in of_peers)
+    return Case(name, kernel, args, jax.vmap(xla.learn), of_peers, rows, "row", peers * _BLOCK)
+
+
+def _abstract(*shape, dtype=jnp.float32):
+    return jax.ShapeDtypeStruct(shape, dtype)
+
+
+def examples():
+    """Programs of unlike length, one of them empty, in each layout; lengths and widths that fill nothing."""
+    return (
+        _example("tiles", dim=5, awake=(0.9, 0.0), length=13, sizes=_blocks.BlockSizes(8, 2)),
+        _example("lanes", dim=3, awake=(0.9, 0.0, 0.4), length=13, sizes=_blocks.BlockSizes(8, 128)),
+    )
+
+
+def _example(name, *, dim, awake, length, sizes):
+    rng = np.random.default_rng(0)
+    programs = len(awake)
+    rows = np.stack([rng.permutation(20)[:length] for _ in awake])
+    rows = np.where(rng.random(rows.shape) < np.asarray(awake)[:, None], rows, -1)
+    factor = np.broadcast_to(np.eye(dim), (programs, dim, dim))
+    args = (
+        *(jnp.asarray(v, jnp.float32) for v in (rng.random((20, dim)), rng.random(20))),
+        jnp.asarray(rows, jnp.int32),
+        *(jnp.asarray(v, jnp.float32) for v in (factor, np.zeros((programs, dim)))),
+    )
+
+    def call(features, labels, rows, factor, weights, *, impl):
+        return prequential_ridge(
+            features, labels, rows, factor=factor, weights=weights, block_size=sizes.rows, impl=impl
+        )
+
+    def interpret(*args):
+        *args, mode = args
+        return kernel_tpu.prequential_ridge(*args, sizes=sizes, interpret=mode)
+
+    # A float32 result is off by some tens of roundings after as many rows.
+    return Example(name, args, call, interpret, 1e-5, (0, 1, 3, 4))
