@@ -55,7 +55,7 @@ GUARANTEES: dict[str, Guarantee] = {
         1 - 1 / math.e, "independent proposals", "LP-OnOpt", "edge weights", "published", "braverman:22"
     ),
     "saberi_wajc": Guarantee(
-        0.526, "rounding by online edge colouring", "philosopher", "edge weights", "published", "saberi:21"
+        0.526, "single proposals with a second chance, refined", "philosopher", "edge weights", "published", "saberi:21"
     ),
     "papadimitriou": Guarantee(
         0.51, "single proposals with a second chance", "philosopher", "edge weights", "published", "papadimitriou:21"
