@@ -31,7 +31,7 @@ __all__ = [
     "search_folders", "size", "source",
 ]  # fmt: skip
 
-NAMES = ("adult", "insurance")
+NAMES = ("adult", "insurance", "nyc")
 
 
 class Brought(NamedTuple):

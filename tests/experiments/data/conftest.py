@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from experiments.data import adult, fetch, insurance
+from experiments.data import adult, fetch, insurance, nyc
 
 
 def real(load):
@@ -25,6 +25,11 @@ def medical():
 @pytest.fixture(scope="session")
 def census():
     return real(adult.load)
+
+
+@pytest.fixture(scope="session")
+def trips():
+    return real(nyc.load)
 
 
 @pytest.fixture
