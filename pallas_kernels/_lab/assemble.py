@@ -28,7 +28,9 @@ def contents(text: str, cycles: dict[str, int], folder: pathlib.Path) -> Content
     shapes = {i.name: i.shape for computation in module.computations.values() for i in computation.values()}
     for instruction, calls in execution.running(module, caveats):
         kind = instruction.opcode.removesuffix("-start").removesuffix("-done")
-        if kind in _COLLECTIVES:
+        if kind == "recv":
+            collectives.append(_between_slices(instruction, calls))
+        elif kind in _COLLECTIVES:
             if not instruction.opcode.endswith("-done"):
                 collectives.append(_collective(instruction, kind, calls))
         else:
@@ -109,6 +111,16 @@ def _collective(instruction, kind, calls) -> Collective:
         arrays = re.findall(r"\w+\[[\d,]+\](?:\{[^}]*\})?", shape)
         shape = "".join(arrays[len(arrays) // 2 :])
     return Collective(instruction.name, kind, calls, hlo.tuple_bytes(shape), group, algorithm[1] if algorithm else "")
+
+
+def _between_slices(instruction, calls) -> Collective:
+    """What a device receives from other slices; the host's network carries it."""
+    kind = re.search(r'_xla_megascale_transfer_type="(\w+)"', instruction.rest)
+    slices = re.search(r'_xla_megascale_target="\{([\d,]*)\}', instruction.rest)
+    name = kind[1].lower().replace("_", "-") if kind else "recv"
+    group = len(slices[1].split(",")) if slices else 0
+    array = re.match(r"\(\w+\[[\d,]*\]", instruction.shape)
+    return Collective(instruction.name, name, calls, hlo.tuple_bytes(array[0]), group, "between slices")
 
 
 def kernel_names(operations: tuple[Operation, ...]) -> list[str]:

@@ -14,6 +14,7 @@ _FREE = frozenset(
     {
         "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "copy-start", "copy-done", "async-start",
         "async-update", "async-done", "after-all", "partition-id", "replica-id", "opt-barrier", "add-dependency",
+        "send", "send-done", "recv-done",
     }
 )  # fmt: skip
 #: What can make a single number out of an array. Any other instruction with a single number as its result is

@@ -1,7 +1,8 @@
 """How often a compiled loop runs: the compiler's text does not say, its counter does.
 
 A loop is counted if its condition compares a number in its state with a constant, the number starts at a constant and
-each round adds a constant to it. Everything else depends on data.
+each round adds a constant to it. A counter of 64 bits is two words, of which the lower counts as long as the upper is
+zero. Everything else depends on data.
 """
 
 import math
@@ -12,7 +13,7 @@ from pallas_kernels._lab.hlo import Instruction, Module
 
 __all__ = ["Rounds", "constants", "rounds"]
 
-_SAME = frozenset({"copy", "bitcast", "reshape", "opt-barrier"})
+_SAME = frozenset({"copy", "bitcast", "bitcast-convert", "reshape", "opt-barrier"})
 _TURNED = {"LT": "GT", "LE": "GE", "GT": "LT", "GE": "LE", "EQ": "EQ", "NE": "NE"}
 
 
@@ -39,6 +40,13 @@ class _Comparison(NamedTuple):
     direction: str
 
 
+class _LowWord(NamedTuple):
+    """A comparison of the lower words of two numbers of 64 bits that are below 2**32."""
+
+    comparison: _Comparison
+    upper: int  # position of the upper word in the loop's state
+
+
 class _All(NamedTuple):
     """True where every part is; None stands for a part that depends on something else."""
 
@@ -59,7 +67,8 @@ def rounds(
     condition = _root(module, loop.attribute("condition"), {})
     parts = condition.parts if isinstance(condition, _All) else (condition,)
     steps, starts = _steps(module, loop), _starts(module, loop, around, known)
-    counts = [_count(part, steps, starts) for part in parts if isinstance(part, _Comparison)]
+    narrow = [part.comparison if _is_narrow(part, starts) else part for part in parts]
+    counts = [_count(part, steps, starts) for part in narrow if isinstance(part, _Comparison)]
     found = [count for count in counts if count is not None]
     return Rounds(min(found), len(found) == len(parts)) if found else None
 
@@ -70,6 +79,10 @@ def constants(
     """What the loop holds constant, by position in its state."""
     steps = _steps(module, loop)
     return {index: start for index, start in _starts(module, loop, around, known).items() if steps.get(index) == 0}
+
+
+def _is_narrow(part, starts) -> bool:
+    return isinstance(part, _LowWord) and starts.get(part.upper) == 0
 
 
 def _count(comparison: _Comparison, steps, starts) -> int | None:
@@ -154,7 +167,21 @@ def _value(module: Module, computation: Mapping[str, Instruction], name: str, gi
     if opcode == "and":
         sides = (operand(0), operand(1))
         return _All(tuple(part for side in sides for part in (side.parts if isinstance(side, _All) else (side,))))
+    if opcode == "or":
+        return _wide(operand(0), operand(1))
     return None
+
+
+def _wide(less, equal) -> _LowWord | None:
+    """upper < 0, or upper == 0 and lower < limit: how a comparison of 64 bits is written in words of 32."""
+    if not (isinstance(less, _Comparison) and isinstance(equal, _All) and len(equal.parts) == 2):
+        return None
+    upper, zero = less.left, _Number(None, 0)
+    negative, exact = _Comparison(upper, zero, "LT"), _Comparison(upper, zero, "EQ")
+    lower = [part for part in equal.parts if part != exact]
+    if upper.index is None or less != negative or len(lower) != 1 or not isinstance(lower[0], _Comparison):
+        return None
+    return _LowWord(lower[0], upper.index)
 
 
 def _sum(left, right, sign: int) -> _Number | None:
