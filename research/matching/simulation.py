@@ -19,7 +19,7 @@ from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Int, Key, UInt
 from research.matching import draws, rounding
 
-__all__ = ["Discards", "Summary", "match_step", "simulate"]
+__all__ = ["Discards", "Plan", "Summary", "match_step", "prepare", "simulate"]
 
 #: Replicates simulated together: long enough vectors, and everything still in a core's second-level cache.
 BLOCK = 1024
@@ -38,7 +38,7 @@ class Discards(NamedTuple):
     shared: UInt[Array, " B"]
 
 
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
     """All times, prepared once; a Bernoulli problem has one type."""
 
     order: Int[Array, "T J n"]  # by decreasing weight, nodes that do not propose last
@@ -50,7 +50,7 @@ class _Plan(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames=("mode", "block", "count_free"))
 def _simulate(problem, keys, mode, block, count_free):
-    plan = _plan(problem)
+    plan = prepare(problem)
     num_runs, num_nodes = keys.shape[0], problem.weights.shape[0]
     num_blocks = -(-num_runs // block)
     lane = jnp.arange(num_blocks * block)
@@ -174,7 +174,7 @@ def _row(matrix, index):
     return jax.lax.dynamic_index_in_dim(matrix, index, 0, keepdims=False)
 
 
-def _plan(problem):
+def prepare(problem: rounding.Problem) -> Plan:
     """The times of a problem, padded to whole blocks of draws with times at which nobody arrives or proposes."""
     typed = problem.typed
     rates, arrivals = (x if typed else x[..., None] for x in (problem.rates, problem.arrivals))
@@ -187,7 +187,7 @@ def _plan(problem):
     weights = jnp.broadcast_to(weights, rates.shape)
     order = rounding.weight_order(jnp.where(rates > 0, weights, -1))
     ranked = (jnp.take_along_axis(x, order, axis=-1) for x in (weights, rates))
-    return _Plan(order, *ranked, jnp.sum(rates > 0, axis=-1), arrivals)
+    return Plan(order, *ranked, jnp.sum(rates > 0, axis=-1), arrivals)
 
 
 def _batch(plan, num_nodes, mode, count_free, words, counted):

@@ -1,0 +1,301 @@
+"""Truthful posted prices: what a node would still earn, by the exact value to go of the rounding or by its rollouts.
+
+With U_t(F) the expected value of the rounding from time t on when F is free, node i of F costs
+U_{t+1}(F) - U_{t+1}(F - i) at time t. The buyer takes the node of largest weight minus price if that is not negative;
+what is not sold stays free. Prices do not depend on what the buyer says, so that saying the truth is a dominant
+strategy; and since U grows with F, the sale is one step of policy improvement: welfare is at least the rounding's.
+Source: `banihashem:24` (that such a reduction exists, by way of `braverman:24`); this form is derived here.
+Guarantee: `welfare_guarantee`.
+
+Letters: `n` nodes, `T` times, `J` types, `S = 2^n` sets (bit i: node i is free), `R` rollouts.
+"""
+
+import functools
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from research.core import prng, status
+from research.core import validate as checks
+from research.core.types import Array, Bool, Float, Int, Key
+from research.matching import draws, exact_law, problems, rounding, simulation
+
+__all__ = [
+    "MODES", "Exact", "Info", "Params", "Problem", "Result", "State", "choose", "exact", "example", "init",
+    "misreport_gain", "posted_prices", "run", "step", "validate", "welfare_guarantee",
+]  # fmt: skip
+
+#: Roundings that price. Only "closed_form" has a guarantee to inherit.
+MODES = ("closed_form", "keep")
+
+
+class Problem(eqx.Module):
+    """A rounding to improve on, and what buyers say their weights are; None: the truth."""
+
+    weights: Float[Array, "n T *J"]
+    arrivals: Float[Array, "T *J"]
+    rates: Float[Array, "n T *J"]  # in [0, 1]: how often each free node proposes in the rounding that prices
+    reports: Float[Array, "n T *J"] | None = None  # >= 0; enters sales, never prices
+
+    @property
+    def typed(self) -> bool:
+        return self.arrivals.ndim == 2
+
+    @property
+    def rounding(self) -> rounding.Problem:
+        """What prices are made of: all but the reports."""
+        return rounding.Problem(self.weights, self.arrivals, self.rates)
+
+
+class Params(eqx.Module):
+    num_steps: int = eqx.field(static=True)  # times played by one call of `run`
+    num_rollouts: int = eqx.field(static=True, default=256)  # for each price; all prices of a time share their draws
+    mode: str = eqx.field(static=True, default="closed_form")
+
+    def __check_init__(self):
+        checks.at_least("Params.num_steps", self.num_steps, 1)
+        checks.at_least("Params.num_rollouts", self.num_rollouts, 1)
+        checks.one_of("Params.mode", self.mode, MODES)
+
+
+class State(NamedTuple):
+    step: Int[Array, ""]
+    free: Bool[Array, " n"]
+    welfare: Float[Array, ""]  # true weight sold so far
+    revenue: Float[Array, ""]
+    key: Key  # the replicate's own
+
+
+class Info(NamedTuple):
+    sold: Int[Array, ""]  # the node, or -1
+    arrived: Int[Array, ""]  # the type (0 if Bernoulli), or -1
+    welfare: Float[Array, ""]  # true weight of the sale
+    payment: Float[Array, ""]  # welfare - payment is the buyer's utility
+
+
+class Result(NamedTuple):
+    welfare: Float[Array, ""]
+    state: State
+    trace: Info  # leading axis: num_steps
+    status: Int[Array, ""]
+
+
+class Exact(NamedTuple):
+    """The mechanism with exact prices, from every time and free set."""
+
+    prices: Float[Array, "T S n"]  # infinite for nodes that are not free
+    choices: Int[Array, "T S *J"]  # who buys what, -1 for nothing; as `exact_law.law_of_choices` takes them
+    welfare: Float[Array, "T+1 S"]  # to go; entry [0, -1] is that of the whole run
+    revenue: Float[Array, "T+1 S"]
+    rounding: Float[Array, "T+1 S"]  # U, the value to go of the rounding
+
+
+def welfare_guarantee(problem: Problem, value, price_error=0.0):
+    """Welfare is at least `value` - 2 `price_error` sum_t P[somebody arrives at t].
+
+    Args:
+      value: of the rounding that prices.
+      price_error: bound of E max_i |posted price - exact price| at every time; 0 for `exact`.
+
+    Derived here: by the exact prices each sale loses at most twice the largest error against the best choice, and the
+    best choice is worth at least what the rounding does, discards included, as U grows with the free set.
+    """
+    return value - 2 * price_error * jnp.sum(problem.arrivals)
+
+
+def choose(prices: Float[Array, "... n"], weights: Float[Array, "... n"]) -> Int[Array, "..."]:
+    """What a buyer with these weights takes: the largest weight minus price if it is >= 0, else nothing (-1).
+
+    Nodes of weight 0 are not wanted, even for free. Ties go to the smaller index.
+    """
+    gains = jnp.where(weights > 0, weights - prices, -jnp.inf)
+    best = jnp.max(gains, axis=-1, keepdims=True)
+    nodes = jnp.arange(gains.shape[-1], dtype=jnp.int32)
+    first = jnp.min(jnp.where(gains == best, nodes, nodes.shape[0]), axis=-1)
+    return jnp.where(best[..., 0] >= 0, first, -1)
+
+
+def misreport_gain(prices: Float[Array, "... n"], weights: Float[Array, "... n"], reports: Float[Array, "... n"]):
+    """Utility of a buyer with `weights` who reports `reports`, minus that of one who tells the truth: never positive."""
+
+    def utility(said):
+        bought = choose(prices, said)[..., None]
+        gain = jnp.take_along_axis(weights - prices, jnp.maximum(bought, 0), axis=-1)
+        return jnp.where(bought >= 0, gain, 0)[..., 0]
+
+    return utility(reports) - utility(weights)
+
+
+def _times(problem, weights):
+    """`[T, J, n]` weights and `[T, J]` arrivals; a Bernoulli problem has one type."""
+    arrivals = problem.arrivals if problem.typed else problem.arrivals[:, None]
+    weights = jnp.moveaxis(weights, 0, -1) if problem.typed else weights.T[:, None]
+    return jnp.broadcast_to(weights, (*arrivals.shape, weights.shape[-1])), arrivals
+
+
+def exact(problem: Problem, mode: str = "closed_form") -> Exact:
+    """Exact prices and what they achieve, for n <= 12; `problem.reports` are ignored: buyers tell the truth.
+
+    Raises: ValueError for more nodes, another mode, and as `validate`.
+    """
+    checks.one_of("mode", mode, MODES)
+    validate(problem)
+    values = exact_law.values_to_go(problem.rounding, rounding.Params(mode=mode))
+    return _exact(problem, values)
+
+
+@jax.jit
+def _exact(problem, values):
+    num_nodes = problem.weights.shape[0]
+    inside = jnp.asarray(exact_law.membership(num_nodes))
+    sets = jnp.arange(1 << num_nodes)
+    without = sets[:, None] ^ (1 << jnp.arange(num_nodes))[None, :]
+    prices = jnp.where(inside[None], jnp.maximum(values[1:, :, None] - values[1:][:, without], 0), jnp.inf)
+
+    def back(later, time):
+        prices, weights, arrivals = time
+        bought = choose(prices[None], weights[:, None])  # [J, S]
+        node, sale = jnp.maximum(bought, 0), bought >= 0
+        rest = without[sets[None], node]
+        earned = jnp.stack([jnp.take_along_axis(weights, node, axis=1), prices[sets[None], node]])
+        change = jnp.where(sale[None], earned + later[:, rest] - later[:, None], 0)
+        now = later + jnp.sum(arrivals[None, :, None] * change, axis=1)
+        return now, (bought, now)
+
+    last = jnp.zeros((2, 1 << num_nodes), values.dtype)
+    _, (bought, earlier) = jax.lax.scan(back, last, (prices, *_times(problem, problem.weights)), reverse=True)
+    welfare, revenue = jnp.moveaxis(jnp.concatenate([earlier, last[None]]), 1, 0)
+    choices = jnp.moveaxis(bought, 1, -1) if problem.typed else bought[:, 0]
+    return Exact(prices, choices, welfare, revenue, values)
+
+
+def posted_prices(
+    problem: Problem, params: Params, key: Key, step: Int[Array, ""], free: Bool[Array, " n"]
+) -> Float[Array, " n"]:
+    """Prices at time `step` by rollouts of the rounding from the next time on; infinite for nodes that are not free.
+
+    Rollout r draws the same arrivals and uniforms whichever node is missing. Depends on weights and rates of later
+    times alone.
+    """
+    return _prices(simulation.prepare(problem.rounding), params, key, step, free)
+
+
+def _prices(plan, params, key, step, free):
+    keys = prng.replicate_keys(prng.stream(key, "rollouts"), params.num_rollouts)
+    num_nodes = free.shape[0]
+    missing = jnp.concatenate([jnp.zeros((1, num_nodes), bool), jnp.eye(num_nodes, dtype=bool)])
+    starts = (free[None] & ~missing).T  # [n, n + 1]
+    values = _rollouts(plan, params.mode, draws.key_words(keys), step + 1, starts)
+    mean = jnp.mean(values, axis=1)
+    return jnp.where(free, jnp.maximum(mean[0] - mean[1:], 0), jnp.inf)
+
+
+def _rollouts(plan, mode, words, first, starts):
+    """Values `[K, R]` earned from time `first` on, from each of the free sets `starts [n, K]`; lanes are K x R."""
+    (num_nodes, num_starts), num_runs = starts.shape, words[0].shape[0]
+    per_draw, num_types = draws.STEPS_PER_DRAW, plan.arrivals.shape[1]
+    nodes = jnp.arange(num_nodes, dtype=jnp.uint32)[:, None]
+
+    def lanes(x):
+        return jnp.broadcast_to(x[..., None, :], (*x.shape[:-1], num_starts, num_runs)).reshape(*x.shape[:-1], -1)
+
+    def several_times(block, carry):
+        free, value = carry
+        drawn = draws.discard_words(tuple(w[None] for w in words), block, nodes) if mode == "closed_form" else None
+        for part in range(per_draw):
+            time = per_draw * block + part
+            order, weights, rates, proposing, arrivals = jax.tree.map(lambda leaf, time=time: leaf[time], plan)
+            event = draws.event(words, time)
+            kind = jnp.sum((jnp.cumsum(arrivals)[:, None] <= event.arrival[None]).astype(jnp.int32), axis=0)
+            match = jnp.where(jnp.arange(num_types)[:, None] == kind[None], event.match[None], 2)
+            discards = None
+            if drawn:
+                word, begin = draws.half_word(drawn, part)
+                discards = simulation.Discards(lanes(word), begin, lanes(event.shared))
+            proposing = jnp.where(time >= first, proposing, 0)  # nobody is matched or discarded before
+            free, reward = simulation.match_step(
+                free, lanes(match), discards, order, weights, rates, proposing, arrivals
+            )
+            value = value + reward
+        return free, value
+
+    start = (jnp.repeat(starts, num_runs, axis=1), jnp.zeros(num_starts * num_runs, jnp.float32))
+    _, value = jax.lax.fori_loop(first // per_draw, plan.arrivals.shape[0] // per_draw, several_times, start)
+    return value.reshape(num_starts, num_runs)
+
+
+def validate(problem: Problem) -> None:
+    """Raises ValueError naming argument, index and value; traced arrays are checked for their shapes only."""
+    rounding.validate(problem.rounding, rounding.Params())
+    if problem.reports is not None:
+        checks.shape("reports", problem.reports, problem.weights.shape)
+        checks.finite("reports", problem.reports)
+        checks.at_least("reports", problem.reports, 0)
+
+
+_validate = validate  # `run` has a flag of the same name
+
+
+def init(problem: Problem, params: Params, key: Key) -> State:
+    """Everybody free before the first time; buyers arrive as in `rounding.run` with the same key."""
+    del params
+    checks.require(key is not None, "key", "be given unless a state is", key)
+    zero = jnp.zeros((), problem.weights.dtype)
+    return State(jnp.zeros((), jnp.int32), jnp.ones(problem.weights.shape[0], bool), zero, zero, key)
+
+
+def step(problem: Problem, params: Params, state: State) -> tuple[State, Info]:
+    """One time: prices are posted, somebody may arrive and buy. Past the last time nothing happens."""
+    return _step(problem, simulation.prepare(problem.rounding), params, state)
+
+
+def _step(problem, plan, params, state):
+    dtype = problem.weights.dtype
+    weights, arrivals = _times(problem, problem.weights)
+    said = weights if problem.reports is None else _times(problem, problem.reports)[0]
+    arrivals = arrivals.at[state.step].get(mode="fill", fill_value=0)
+    prices = _prices(plan, params, state.key, state.step, state.free).astype(dtype)
+    event = draws.event(draws.key_words(prng.stream(state.key, "rounding")), state.step)
+    kind = jnp.sum((jnp.cumsum(arrivals.astype(jnp.float32)) <= event.arrival).astype(jnp.int32))
+    arrived = kind < arrivals.shape[0]
+    kind = jnp.minimum(kind, arrivals.shape[0] - 1)
+    bought = jnp.where(arrived, choose(prices, said[state.step, kind]), -1)
+    sale = jnp.arange(prices.shape[0]) == bought
+    welfare = jnp.sum(jnp.where(sale, weights[state.step, kind], 0))
+    payment = jnp.sum(jnp.where(sale, prices, 0))
+    free, step = state.free & ~sale, state.step + 1
+    after = State(step, free, state.welfare + welfare, state.revenue + payment, state.key)
+    return after, Info(bought, jnp.where(arrived, kind, -1), welfare, payment)
+
+
+def run(
+    problem: Problem, params: Params, key: Key | None = None, *, state: State | None = None, validate: bool = True
+) -> Result:
+    """Plays `params.num_steps` times from `state`, or from the start with `key`; O(T^2 n^2 R) for all T.
+
+    Raises: ValueError for bad input, and for more steps than the problem has times left.
+    """
+    if validate:
+        _validate(problem)
+    state = init(problem, params, key) if state is None else state
+    if checks.is_concrete(state.step):
+        left = problem.arrivals.shape[0] - int(state.step)
+        allowed = f"be <= {left}, the times left"
+        checks.require(params.num_steps <= left, "Params.num_steps", allowed, params.num_steps)
+    return _run(problem, params, state)
+
+
+@jax.jit
+def _run(problem, params, state):
+    advance = functools.partial(_step, problem, simulation.prepare(problem.rounding), params)
+    state, trace = jax.lax.scan(lambda carry, _: advance(carry), state, length=params.num_steps)
+    return Result(state.welfare, state, trace, status.of((state.welfare, trace)))
+
+
+def example(key: Key) -> tuple[Problem, Params]:
+    """Four nodes, eight buyers, sixteen rollouts for each price."""
+    instance = problems.er(prng.stream(key, "instance"), 0.8, 4, 8)
+    rates = jax.random.uniform(prng.stream(key, "rates"), instance.weights.shape, instance.weights.dtype, 0.1, 0.6)
+    return Problem(instance.weights, instance.arrivals, rates), Params(num_steps=8, num_rollouts=16)
