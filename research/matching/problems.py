@@ -85,28 +85,41 @@ def _require_floating(name, array, dtype=None):
     checks.require(jnp.issubdtype(actual, jnp.floating), name, "have a floating dtype", actual)
 
 
-def validate(problem: Problem) -> None:
-    """Raises ValueError naming argument, index and value; traced arrays are checked for their shapes only."""
+def validate(problem: Problem, *, batched: bool = False) -> None:
+    """Raises ValueError naming argument, index and value; traced arrays are checked for their shapes only.
+
+    `batched`: both leaves have one more axis in front, equally long; all instances are checked.
+    """
     weights, arrivals = problem.weights, problem.arrivals
-    allowed = "have shapes [n, T] and [T], or [n, T or 1, J] and [T, J]"
-    shapes = (tuple(np.shape(weights)), tuple(np.shape(arrivals)))
-    checks.require((len(shapes[0]), len(shapes[1])) in ((2, 1), (3, 2)), "weights and arrivals", allowed, shapes)
     _require_floating("weights", weights)
     _require_floating("arrivals", arrivals)
-    checks.at_least("number of offline nodes", problem.num_offline, 1)
-    checks.at_least("number of arrival times", problem.num_steps, 1)
-    stationary = problem.typed and weights.shape[1] == 1
-    fits = shapes[0][1:] == shapes[1] or (stationary and shapes[0][2] == shapes[1][1])
-    checks.require(fits, "weights and arrivals", allowed, shapes)
-    if problem.typed:
-        checks.at_least("number of types", problem.num_types, 1)
+    of_weights, of_arrivals = np.shape(weights), np.shape(arrivals)
+    if batched:
+        allowed = "have one leading axis of instances, equally long and not empty"
+        lead = of_weights[:1] + of_arrivals[:1]
+        checks.require(len(lead) == 2 and lead[0] == lead[1] > 0, "weights and arrivals", allowed, lead)
+        of_weights, of_arrivals = of_weights[1:], of_arrivals[1:]
+    _validate_shapes(of_weights, of_arrivals)
     checks.finite("weights", weights)
     checks.at_least("weights", weights, 0)
     checks.finite("arrivals", arrivals)
     checks.in_range("arrivals", arrivals, 0, 1)
-    if problem.typed and checks.is_concrete(arrivals):
+    if len(of_arrivals) == 2 and checks.is_concrete(arrivals):
         totals = np.asarray(arrivals, np.float64).sum(-1)
         checks.in_range("sum of arrivals over types", totals, 0, 1 + ROW_SUM_TOLERANCE)
+
+
+def _validate_shapes(weights, arrivals):
+    allowed = "have shapes [n, T] and [T], or [n, T or 1, J] and [T, J]"
+    ranks = len(weights), len(arrivals)
+    checks.require(ranks in ((2, 1), (3, 2)), "weights and arrivals", allowed, (weights, arrivals))
+    checks.at_least("number of offline nodes", weights[0], 1)
+    checks.at_least("number of arrival times", arrivals[0], 1)
+    stationary = ranks[0] == 3 and weights[1] == 1
+    fits = weights[1:] == arrivals or (stationary and weights[2] == arrivals[1])
+    checks.require(fits, "weights and arrivals", allowed, (weights, arrivals))
+    if ranks[0] == 3:
+        checks.at_least("number of types", arrivals[1], 1)
 
 
 def validate_allocation(problem: Problem, x: Array, tolerance: float = ALLOCATION_TOLERANCE) -> None:
