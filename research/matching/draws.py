@@ -21,8 +21,8 @@ from research.core import validate as checks
 from research.core.types import Array, Float, Key, UInt
 
 __all__ = [
-    "GRID", "STEPS_PER_DRAW", "Event", "discard_uniforms", "discard_words", "event", "half_word", "key_words",
-    "on_grid", "proposal_uniforms",
+    "GRID", "STEPS_PER_DRAW", "Event", "arrival", "discard_uniforms", "discard_words", "event", "half_word",
+    "key_words", "on_grid", "proposal_uniforms",
 ]  # fmt: skip
 
 #: Uniforms and rates are multiples of 1 / GRID: sums of rates up to 1 are then exact in float32, in any order.
@@ -60,6 +60,13 @@ def event(words: tuple, step: Array) -> Event:
     """The event of a step; shapes follow the words of the key."""
     high, low = _encrypt(words, step, jnp.uint32(0))
     return Event(_uniform(high >> 8), _uniform(low >> 8), high & jnp.uint32(0xFF))
+
+
+def arrival(drawn: Event, arrivals: Float[Array, " J"]) -> tuple:
+    """Whether somebody arrives, and the type: the first whose cumulative probability exceeds the uniform."""
+    passed = jnp.cumsum(arrivals.astype(jnp.float32)) <= drawn.arrival
+    kind = jnp.sum(passed.astype(jnp.int32))
+    return kind < arrivals.shape[0], jnp.minimum(kind, arrivals.shape[0] - 1)
 
 
 def discard_words(words: tuple, block: Array, nodes: UInt[Array, "..."]) -> tuple:

@@ -175,10 +175,7 @@ def step(problem: Problem, params: Params, state: State) -> tuple[State, Info]:
 def _play(params, time, state):
     words, nodes = draws.key_words(state.key), jnp.arange(state.free.shape[0], dtype=jnp.uint32)
     event = draws.event(words, state.step)
-    later_types = jnp.cumsum(time.arrivals.astype(jnp.float32)) <= event.arrival
-    kind = jnp.sum(later_types.astype(jnp.int32))
-    arrived = kind < time.arrivals.shape[0]
-    kind = jnp.minimum(kind, time.arrivals.shape[0] - 1)
+    arrived, kind = draws.arrival(event, time.arrivals)
     if params.mode in ("closed_form", "keep"):
         best, discarded = _closed_form(time, state, event, kind)
         if params.mode == "closed_form":
