@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-__all__ = ["Counts", "count"]
+__all__ = ["Counts", "count", "sharded_over"]
 
 _PASSES = {"HIGHEST": 6, "HIGH": 3}  # bfloat16 products that make up one float32 product
 _TRANSCENDENTAL = frozenset(
@@ -64,11 +64,18 @@ class Counts(NamedTuple):
 
 def count(jaxpr: Any, platform: str, devices: int = 1) -> Counts:
     """Counts of a jaxpr. Outside of `shard_map` shapes are global, and the work is taken to be split evenly."""
-    total = Counts()
+    return sum((_equation(equation, platform, devices) for equation in jaxpr.eqns), Counts())
+
+
+def sharded_over(jaxpr: Any) -> int:
+    """Devices of the largest mesh that a `shard_map` in it names; 1 if there is none."""
+    sizes = [1]
     for equation in jaxpr.eqns:
-        found = _equation(equation, platform, devices)
-        total += found if equation.primitive.name == "shard_map" else found
-    return total
+        if equation.primitive.name == "shard_map":
+            sizes.append(equation.params["mesh"].size)
+        leaves = jax.tree.leaves(equation.params, is_leaf=_is_jaxpr)
+        sizes += [sharded_over(_open(value)) for value in leaves if _is_jaxpr(value)]
+    return max(sizes)
 
 
 def _equation(equation, platform, devices) -> Counts:

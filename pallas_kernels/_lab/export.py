@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import jax
 from jax import export as jax_export
+from jax.sharding import NamedSharding, PartitionSpec
 
-from pallas_kernels._lab.counts import Counts, count
+from pallas_kernels._lab.counts import Counts, count, sharded_over
 from pallas_kernels._lab.report import LabError
 
 __all__ = ["Program", "export"]
@@ -47,7 +48,7 @@ def export(fn: Callable, args: tuple, *, platform: str = "tpu", mesh=None) -> Pr
       args: pytrees of arrays or `jax.ShapeDtypeStruct`.
       platform: "tpu" or "cuda".
       mesh: the `jax.sharding.AbstractMesh` (or mesh) that `fn` and the arguments' shardings speak of; None for one
-        device.
+        device. Arguments without a sharding are on every device.
 
     Raises:
       LabError: a size is not an integer, the function cannot be traced, or has no form for the platform.
@@ -57,6 +58,8 @@ def export(fn: Callable, args: tuple, *, platform: str = "tpu", mesh=None) -> Pr
     _refuse_dynamic(args)
     leaves, tree = jax.tree.flatten(args)
     donated = _donated(fn, args)
+    if mesh is not None:
+        leaves = [_placed(leaf, mesh) for leaf in leaves]
 
     def flat(*leaves):
         return jax.tree.leaves(fn(*jax.tree.unflatten(tree, leaves)))
@@ -74,10 +77,9 @@ def export(fn: Callable, args: tuple, *, platform: str = "tpu", mesh=None) -> Pr
             exported = jax_export.export(jax.jit(flat), platforms=[platform], disabled_checks=checks)(*leaves)
     except Exception as error:
         raise LabError(f"fn {name} cannot be lowered for {platform}: {_first_line(error)}") from error
-    if exported.nr_devices != devices:
-        raise LabError(
-            f"mesh must be the one that fn {name} is sharded over, {exported.nr_devices} devices, got {devices}."
-        )
+    over = max(exported.nr_devices, sharded_over(traced.jaxpr.jaxpr))
+    if over != devices:
+        raise LabError(f"mesh must be the one that fn {name} is sharded over, {over} devices, got {devices}.")
     try:
         blob = bytes(exported.serialize())
     except ModuleNotFoundError as error:
@@ -85,6 +87,14 @@ def export(fn: Callable, args: tuple, *, platform: str = "tpu", mesh=None) -> Pr
     key = hashlib.sha256(repr((axes, donated)).encode() + exported.mlir_module().encode())
     counts = count(traced.jaxpr.jaxpr, platform, devices)
     return Program(name, blob, axes, donated, counts, key.hexdigest()[:20], time.perf_counter() - began)
+
+
+def _placed(leaf, mesh):
+    """The argument, on every device of the mesh if it says nothing else."""
+    where = getattr(leaf, "sharding", None)
+    if not hasattr(leaf, "shape") or isinstance(where, NamedSharding):
+        return leaf
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, PartitionSpec()))
 
 
 _LOWERING = threading.Lock()

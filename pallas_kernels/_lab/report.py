@@ -141,7 +141,10 @@ def to_json(report: Report) -> str:
 
 def from_json(text: str) -> Report:
     """Raises KeyError or TypeError if the text is of another version of these classes."""
-    return _typed(Report, json.loads(text))
+    plain = json.loads(text)
+    if not isinstance(plain, dict):
+        raise TypeError(f"a report must be a JSON object, got {type(plain).__name__}")
+    return _typed(Report, plain)
 
 
 def _plain(value: Any) -> Any:

@@ -5,21 +5,12 @@ import json
 
 import pytest
 
-from pallas_kernels._lab import CHIPS, cost, micro, process, report
-from pallas_kernels._lab.report import LabError
+from pallas_kernels._lab import CHIPS, cost, micro, report
 
-pytestmark = pytest.mark.tpu_aot
+pytestmark = [pytest.mark.tpu_aot, pytest.mark.usefixtures("compiler")]
 
 SIMULATED = [name for name, chip in CHIPS.items() if chip.simulated]
 MICROS = {one.name: one for one in micro.micros()}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiler():
-    try:
-        return process.compiler()
-    except LabError as missing:
-        pytest.skip(str(missing))
 
 
 @pytest.mark.parametrize("chip", SIMULATED)
