@@ -1,5 +1,6 @@
 """The commands of README.md work as printed."""
 
+import importlib.util
 import pathlib
 import re
 import shlex
@@ -12,11 +13,11 @@ from experiments.data import fetch
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text()
-BLOCKS = "\n".join(re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL))
+BLOCKS = "\n".join(re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)).replace("\\\n", " ")
 LINES = [line.split("#")[0].strip() for line in BLOCKS.splitlines() if line.split("#")[0].strip()]
 LINES += re.findall(r"^- `(python -m [^`]+)`", TEXT, re.MULTILINE)
-#: Minutes, the peers of `make bench`, or a full run once more: `-m slow`.
-LONG = ("paper", "experiments.bench", "--config.algo")
+#: Minutes, a compiler for TPUs, the peers of `make bench`, or a full run once more: `-m slow`.
+LONG = ("paper", "experiments.bench", "--config.algo", "--topology")
 
 
 def run(command, **kwargs):
@@ -47,7 +48,9 @@ def test_an_old_python_gets_one_line(tmp_path):
 def perform(line, tmp_path):
     words = shlex.split(line)
     assert words[:2] == ["python", "-m"], line
-    if "medical" in line and not fetch.cached("insurance"):
+    if words[2] == "experiments.aot" and importlib.util.find_spec("libtpu") is None:
+        pytest.skip("no TPU compiler (extra tpu)")
+    if words[2] != "experiments.aot" and "medical" in line and not fetch.cached("insurance"):
         pytest.skip("the medical costs data is not cached")
     if words[2].startswith("experiments.regret") or words[2] == "paper_figures.make":
         words.append(f"--root={tmp_path / 'runs'}")

@@ -1,6 +1,7 @@
 """The ablation at slice scale: 4,096 shuffles, so that differences of a thousandth can be told from chance.
 
   python -m experiments.regret.ablation --config=configs/regret/ablation_pod.py --mesh=rep:-1
+  python -m experiments.aot --config=configs/regret/ablation_pod.py --topology=v5e:16x16   # fits? how long?
 Expected: the intervals of configs/regret/ablation.py, twenty times narrower. Smoke: append ":quick".
 """
 

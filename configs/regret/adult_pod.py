@@ -1,6 +1,7 @@
 """UCI Adult at slice scale: 512 shuffles of 48,842 people.
 
   python -m experiments.regret.adult --config=configs/regret/adult_pod.py --mesh=rep:-1
+  python -m experiments.aot --config=configs/regret/adult_pod.py --topology=v5e:16x16   # fits? how long?
 Expected: the intervals of configs/regret/adult.py, seven times narrower. Smoke: append ":quick".
 """
 

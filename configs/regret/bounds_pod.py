@@ -1,6 +1,7 @@
 """A search for a counterexample at slice scale: 16,384 instances of 2,048 rounds, float32.
 
   python -m experiments.regret.bounds --config=configs/regret/bounds_pod.py --mesh=rep:-1
+  python -m experiments.aot --config=configs/regret/bounds_pod.py --topology=v5e:16x16   # fits? how long?
 Expected: no ratio above 1 by more than rounding (1e-4 in float32). Smoke: append ":quick".
 """
 

@@ -1,6 +1,7 @@
 """The trade-off on Adult at slice scale: 1,024 random starts per strength of the penalty, a grid of 17 strengths.
 
   python -m experiments.regret.fairness --config=configs/regret/fairness_pod.py --mesh=rep:-1
+  python -m experiments.aot --config=configs/regret/fairness_pod.py --topology=v5e:16x16   # fits? how long?
 Expected: the points of configs/regret/fairness.py with intervals sixteen times narrower. Smoke: append ":quick".
 """
 

@@ -1,6 +1,7 @@
 """Medical costs at slice scale: 4,096 shuffles, so that the spread over orders is known to one percent.
 
   python -m experiments.regret.medical --config=configs/regret/medical_pod.py --mesh=rep:-1
+  python -m experiments.aot --config=configs/regret/medical_pod.py --topology=v5e:16x16   # fits? how long?
 Expected: the intervals of configs/regret/medical.py, twenty times narrower. Smoke: append ":quick".
 """
 

@@ -1,6 +1,7 @@
 """Online shortest paths at slice scale: 4,096 instances on a 32 x 32 grid, nine groups and everybody, float32.
 
   python -m experiments.regret.paths --config=configs/regret/paths_pod.py --mesh=rep:-1
+  python -m experiments.aot --config=configs/regret/paths_pod.py --topology=v5e:16x16   # fits? how long?
 Expected: regrets below their bounds in every group, with intervals twenty times narrower than the default's.
 Sums of 16,384 costs keep four digits after the point in float32. Smoke: append ":quick".
 """

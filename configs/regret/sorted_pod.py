@@ -1,6 +1,7 @@
 """Drifting orders at slice scale: 2,048 shuffles of the synthetic law, sorted by color.
 
   python -m experiments.regret.sorted --config=configs/regret/sorted_pod.py --mesh=rep:-1
+  python -m experiments.aot --config=configs/regret/sorted_pod.py --topology=v5e:16x16   # fits? how long?
 Expected: the intervals of configs/regret/sorted.py, fourteen times narrower. Smoke: append ":quick".
 """
 

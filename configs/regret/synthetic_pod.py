@@ -1,6 +1,7 @@
 """The synthetic law at slice scale: 2,048 shuffles of 100,000 rounds.
 
   python -m experiments.regret.synthetic --config=configs/regret/synthetic_pod.py --mesh=rep:-1
+  python -m experiments.aot --config=configs/regret/synthetic_pod.py --topology=v5e:16x16   # fits? how long?
 Expected: the intervals of configs/regret/synthetic.py, fourteen times narrower. Smoke: append ":quick".
 """
 

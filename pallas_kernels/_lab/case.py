@@ -1,4 +1,14 @@
-"""What a kernel's `cases.py` lists: shapes at which it is costed, and small examples on which it is tested."""
+"""What a kernel's `cases.py` lists: shapes at which it is costed, and small examples on which it is tested.
+
+A kernel whose block sizes are tuned by estimate also has
+
+    def sweep() -> Iterable[tuple[dict, BlockSizes, Case]]
+
+with one entry for each size to try: the bucket of `pallas_kernels/tuned/<kernel>.json` that it is tried for (platform,
+dtype and width), the sizes (any flat dataclass of ints, what the table keeps), and a case whose `kernel` uses them.
+Points of one bucket must do comparable work: what is compared is cycles per `units`. `python -m experiments.aot
+--kernel=<kernel> --sweep_blocks` costs them all.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
