@@ -1,0 +1,56 @@
+"""What every program of this family has in common: replicates are drawn from their keys, and each advances alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from experiments.lib import mesh as mesh_lib
+from experiments.lib.program import Program
+from research.core import prng, sharding
+from research.core.types import Key
+
+__all__ = ["number", "program", "run_keys"]
+
+
+def number(config) -> jnp.dtype:
+    """The dtype of an experiment's arithmetic."""
+    return jnp.dtype(jnp.float64 if config.numerics.x64 else jnp.float32)
+
+
+def program(
+    config, mesh, *, draw: Callable[[Key], Any], start: Callable[[Any], Any], advance: Callable, axes: dict,
+    common: Callable[[], Any] = tuple, common_shape: Any = None, traced_fields: tuple[str, ...] = ("seed",),
+) -> Program:  # fmt: skip
+    """A program from functions of one replicate.
+
+    Args:
+      draw: key of the replicate -> what it is asked about; traceable, reads no file.
+      start: `(drawn) -> state` before the first step.
+      advance: `(common, drawn, state) -> (state, metrics)`, one chunk; metrics `[]` or `[axis]`.
+      common: what all replicates share, computed or loaded once.
+      common_shape: its `jax.ShapeDtypeStruct`s, where it is loaded and cannot be traced.
+      axes, traced_fields: as in `Program`.
+    """
+
+    def replicates():
+        drawn = jax.vmap(draw)(prng.replicate_keys(prng.root_key(config.seed), config.run.replicates))
+        return drawn, jax.vmap(start)(drawn)
+
+    drawn, state = sharding.split_replicates(jax.eval_shape(replicates), mesh)
+    shape = jax.eval_shape(common) if common_shape is None else common_shape
+    abstract = ((sharding.replicated(shape, mesh), drawn), state)
+
+    def init():
+        placed = jax.tree.map(lambda leaf: leaf.sharding, (drawn, state))
+        made, first = jax.jit(replicates, out_shardings=placed)()
+        return (sharding.replicated(common(), mesh), made), first
+
+    lanes = mesh_lib.over_replicates(mesh, advance, shared=1)
+    return Program(init, jax.jit(lambda data, state: lanes(*data, state)), abstract, traced_fields, axes)
+
+
+def run_keys(key: Key, first, count: int) -> Key:
+    """Keys `[count]` of the simulated runs first, first + 1, ... of a replicate."""
+    return prng.replicate_keys(prng.stream(key, "runs"), count, first)
