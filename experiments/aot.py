@@ -38,6 +38,7 @@ def _flags() -> flags.FlagValues:
     flags.DEFINE_multi_string("config", [], "Config file, path.py or path.py:arg; may be given several times. "
                               "--config.field=value changes a field of all of them.", flag_values=values)  # fmt: skip
     text("kernel", "", "A kernel of pallas_kernels instead of a config: its cases, on one device.", flag_values=values)
+    text("case", "", "With --kernel: this case alone.", flag_values=values)
     text("topology", "", f"Chips, separated by commas: {_POD} (default), v5e for one device, h100, h100:8. "
          f"With --kernel: {_CHIPS}.", flag_values=values)  # fmt: skip
     text("slices", "1", "Slices joined by the slower network: one number, or one for each topology.",
@@ -81,6 +82,8 @@ def _check(values, overrides) -> None:
         raise UsageError("give --config=configs/... (a program) or --kernel=... (a kernel alone).")
     if values.kernel and overrides:
         raise UsageError(f"--config.{next(iter(overrides))} needs --config.")
+    if values.case and (values.sweep_blocks or not values.kernel):
+        raise UsageError("--case is one of a kernel's cases; it goes with --kernel alone.")
     if values.write and not values.sweep_blocks:
         raise UsageError("--write writes what --sweep_blocks finds; give both.")
     if values.sweep_blocks and not values.kernel:
@@ -176,10 +179,14 @@ def _kernel_jobs(values) -> list:
     from experiments.lib import aot_jobs
     from pallas_kernels import _discover
 
-    kernel, targets = _kernel(values), _single_devices(values)
+    kernel = _kernel(values)
+    known = [case.name for case in _discover.load(kernel, "cases").cases()]
+    if values.case and values.case not in known:
+        raise UsageError(f"{kernel} has no case {values.case}; there are {', '.join(known)}.")
+    names, targets = [values.case] if values.case else known, _single_devices(values)
     return [
-        aot_jobs.KernelJob(kernel, case.name, target, impl, simulate=not values.compile_only, fresh=values.fresh)
-        for case, target in itertools.product(_discover.load(kernel, "cases").cases(), targets)
+        aot_jobs.KernelJob(kernel, name, target, impl, simulate=not values.compile_only, fresh=values.fresh)
+        for name, target in itertools.product(names, targets)
         for impl in (("kernel", "xla") if values.compare else ("kernel",))
     ]
 

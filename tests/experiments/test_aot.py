@@ -93,6 +93,8 @@ def printed(renderable) -> str:
         ([POD, "--topology=v5e:16x16,v5p:16x20x28"], "configs/regret/medical_pod.py has 4096 replicates, and 8960"),
         (["--config=tests/experiments/toy/configs/walk.py"], "tests/experiments/toy/configs/walk.py is of the"),
         (["--kernel=prequentialridge"], "no kernel prequentialridge; nearest: prequential_ridge."),
+        (["--kernel=prequential_ridge", "--case=zzz"], "prequential_ridge has no case zzz; there are d25"),
+        ([POD, "--case=d25"], "--case is one of a kernel's cases; it goes with --kernel alone."),
         (["--kernel=zzz"], "no kernel zzz; there are prequential_ridge"),
         (["--kernel=prequential_ridge", "--topology=v5e:2x2"], "a kernel is costed on one device: --topology=v5e, got"),
         (["--kernel=prequential_ridge", "--config.seed=1"], "--config.seed needs --config."),
