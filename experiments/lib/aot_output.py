@@ -13,7 +13,7 @@ from rich.console import Console, Group, RenderableType
 
 from experiments.lib import aot_table, files
 from experiments.lib import config as config_lib
-from experiments.lib.aot_jobs import Answer, ProgramJob, case_of
+from experiments.lib.aot_jobs import Answer, ProgramJob, case_of, parse_target
 from experiments.lib.errors import RunError
 from experiments.lib.tables import Table, csv_text
 
@@ -46,11 +46,11 @@ def show(answers: Sequence[Answer], values) -> None:
     Raises:
       RunError: a file cannot be written.
     """
-    rows = [row(answer) for answer in answers if _is_tpu(answer)]
     if "-" not in (values.json, values.csv):
-        for part in _tables(answers, rows, everything=values.details):
+        for part in _tables(answers, everything=values.details):
             console().print(part)
     if values.csv:
+        rows = [row(answer) for answer in answers]
         header = tuple(dict.fromkeys(name for one in rows for name in one))
         save(values.csv, csv_text(Table(header, tuple(tuple(one.get(name) for name in header) for one in rows))))
     if values.json:
@@ -73,14 +73,19 @@ def _is_tpu(answer: Answer) -> bool:
 
 
 def row(answer: Answer) -> dict[str, Any]:
-    """The flat form of an answer that has a TPU's report."""
-    job = answer.job
-    if isinstance(job, ProgramJob):
-        return aot_table.program_row(_asked(job), answer.report)
+    """The flat form of an answer, with fewer fields where there is no report."""
+    job, report = answer.job, answer.report
+    program = isinstance(job, ProgramJob)
+    asked = _asked(job) if program else {"kernel": job.kernel, "case": job.case, "impl": job.impl}
+    if report is None:
+        return asked | {"target": str(parse_target(*job.target)), "fits": False, "why_not": answer.why_not}
+    if not _is_tpu(answer):
+        return aot_table.gpu_row(asked, report)
+    if program:
+        return aot_table.program_row(asked, report)
     case = case_of(job)
     peer = job.impl == "xla" and case.peer_units is not None
-    entry = {"kernel": job.kernel, "case": job.case, "impl": job.impl}
-    return aot_table.kernel_row(entry, case.peer_units if peer else case.units, case.per, answer.report)
+    return aot_table.kernel_row(asked, case.peer_units if peer else case.units, case.per, report)
 
 
 def _asked(job: ProgramJob) -> dict[str, Any]:
@@ -94,11 +99,12 @@ def _asked(job: ProgramJob) -> dict[str, Any]:
     }
 
 
-def _tables(answers, rows, *, everything: bool) -> Iterator[RenderableType]:
-    on_gpus = [answer for answer in answers if answer.report is not None and not _is_tpu(answer)]
-    for answer in on_gpus:
-        yield aot_table.gpu_kernels(f"{answer.job}", answer.report)
+def _tables(answers, *, everything: bool) -> Iterator[RenderableType]:
+    for answer in answers:
+        if answer.report is not None and not _is_tpu(answer):
+            yield aot_table.gpu_kernels(f"{answer.job}", answer.report)
     on_tpus = [answer for answer in answers if _is_tpu(answer)]
+    rows = [row(answer) for answer in on_tpus]
     if on_tpus and not isinstance(on_tpus[0].job, ProgramJob):
         yield aot_table.kernels(rows)
         return
@@ -130,5 +136,4 @@ def _plain(answer: Answer) -> dict[str, Any]:
         found = json.loads(to_json(answer.report))
     else:
         found = gpu.to_plain(answer.report)
-    summary = row(answer) if _is_tpu(answer) else None
-    return {"asked": answer.job._asdict(), "why_not": answer.problem, "summary": summary, "report": found}
+    return {"asked": answer.job._asdict(), "why_not": answer.problem, "summary": row(answer), "report": found}

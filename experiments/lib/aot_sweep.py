@@ -19,6 +19,7 @@ from rich.text import Text
 
 from experiments.lib import aot_output, aot_table
 from experiments.lib.aot_jobs import Answer, KernelJob, parse_target, run
+from experiments.lib.aot_text import ruled
 from experiments.lib.command import told
 from experiments.lib.errors import RunError, UsageError
 
@@ -160,7 +161,7 @@ def _show(points: list[Point], choices: list[Choice], answers: list[Answer]) -> 
     chips = list(dict.fromkeys(point.chip for point in points))
     for choice, of_bucket in zip(choices, _grouped(points, lambda point: point.bucket), strict=True):
         out.print(Text(f"{_text(choice.bucket)}: cycles per {choice.per}", style="bold"))
-        table = aot_table.ruled(["sizes"], [*chips, "geometric mean"])
+        table = ruled(["sizes"], [*chips, "geometric mean"])
         means = {_sizes(sizes): mean for sizes, mean in choice.mean}
         for some in _grouped(of_bucket, lambda point: point.sizes):
             cycles = {point.chip: point.cycles for point in some}

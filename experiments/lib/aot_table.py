@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from experiments.lib.aot_text import amount, busiest, bytes_text, ruled, seconds_text, share, whole
 
 if TYPE_CHECKING:
     from pallas_kernels._lab.gpu import GpuReport
     from pallas_kernels._lab.report import Operation, Report
 
-__all__ = [
-    "MODEL", "bytes_text", "details", "gpu_kernels", "kernel_row", "kernels", "program_row", "programs", "ruled",
-    "seconds_text",
-]  # fmt: skip
+__all__ = ["MODEL", "details", "gpu_kernels", "gpu_row", "kernel_row", "kernels", "program_row", "programs"]
 
 MODEL = "Times are the compiler's simulation of its own schedule: a model, not a measurement."
 _EXPENSIVE = 5
-_BUSIEST = 3
 
 
 def program_row(config: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -75,7 +72,7 @@ def programs(rows: Sequence[dict[str, Any]]) -> Table:
             f"{row['devices']:,}",
             "yes" if row["fits"] else f"no, {bytes_text(row['missing_bytes'])} short" if row["missing_bytes"] else "no",
             "" if row["total_bytes"] is None else bytes_text(row["total_bytes"]),
-            _amount(row["flops_per_step"]),
+            amount(row["flops_per_step"]),
             sent if row["fits"] else "",
             *((seconds_text(row["chunk_seconds"]), seconds_text(row["run_seconds"]), row["bound"] or "")[: len(times)]),
             f"{row['lower_seconds']:.1f}",
@@ -124,7 +121,7 @@ def _facts(config, report) -> dict[str, str]:
         facts["HBM a chip"] = (
             f"{bytes_text(row['total_bytes'])} of {bytes_text(row['available_bytes'])}: {listed}{shared}"
         )
-    facts["flops a chip and step"] = _amount(row["flops_per_step"])
+    facts["flops a chip and step"] = amount(row["flops_per_step"])
     if report.fits:
         moved = f"{bytes_text(row['collective_bytes'])} a chip in {row['collectives']:,.0f} calls"
         facts["collectives"] = moved if row["collectives"] else "none"
@@ -139,7 +136,7 @@ def _facts(config, report) -> dict[str, str]:
 
 def _times(config, report, row) -> dict[str, str]:
     wall = {"hbm": "HBM", "mxu": "matrix unit", "link": "links"}
-    reached = f"{_share(report.of_roofline)} of the roofline"
+    reached = f"{share(report.of_roofline)} of the roofline"
     return {
         f"one chunk, {config['chunk']:,} steps": seconds_text(row["chunk_seconds"]),
         "no faster than": f"{seconds_text(row['roofline_seconds'])} ({wall[report.roofline.wall]})",
@@ -155,12 +152,12 @@ def _kernel_operations(operations: Sequence[Operation]) -> Table:
         table.add_row(
             operation.name,
             f"{operation.calls:,.0f}",
-            _whole(operation.cycles),
-            _whole(operation.bundles),
+            whole(operation.cycles),
+            whole(operation.bundles),
             bytes_text(operation.vmem),
-            _whole(operation.spills),
-            _whole(operation.fills),
-            _busiest(operation.occupancy),
+            whole(operation.spills),
+            whole(operation.fills),
+            busiest(operation.occupancy),
         )
     return table
 
@@ -179,9 +176,9 @@ def _expensive(report: Report) -> Table:
     table = ruled(["operation", "kind"], ["calls", "cycles each", "of all cycles", ""])
     ranked = sorted(report.operations, key=lambda o: -o.calls * (o.cycles or 0))[:_EXPENSIVE]
     for operation in ranked:
-        share = operation.calls * (operation.cycles or 0) / report.cycles
+        part = operation.calls * (operation.cycles or 0) / report.cycles
         table.add_row(
-            *(operation.name, operation.kind, f"{operation.calls:,.0f}", _whole(operation.cycles), f"{share:.1%}"),
+            *(operation.name, operation.kind, f"{operation.calls:,.0f}", whole(operation.cycles), f"{part:.1%}"),
             "" if operation.simulated else "not simulated",
         )
     return table
@@ -203,7 +200,7 @@ def kernel_row(entry: dict[str, Any], units: float, per: str, report: Report) ->
         "spills": head and head.spills,
         "fills": head and head.fills,
         "vmem_bytes": head and head.vmem,
-        "occupancy": ", ".join(f"{unit} {share}" for unit, share in occupancy.items()),
+        "occupancy": ", ".join(f"{unit} {used}" for unit, used in occupancy.items()),
         "of_roofline": report.of_roofline if report.cycles is not None else None,
         "bound": report.bound if report.cycles is not None else None,
         "flops": report.flops,
@@ -231,11 +228,11 @@ def kernels(rows: Sequence[dict[str, Any]]) -> Group:
         units = dict(part.rsplit(" ", 1) for part in row["occupancy"].split(", ") if part)
         table.add_row(
             *(row["case"], row["target"], *([row["per"]] if len(per) > 1 else [])),
-            *(_whole(each) if row["fits"] else "does not fit", *([_whole(other), ratio] if compared else [])),
-            *(_whole(row[name]) for name in ("bundles", "spills", "fills")),
+            *(whole(each) if row["fits"] else "does not fit", *([whole(other), ratio] if compared else [])),
+            *(whole(row[name]) for name in ("bundles", "spills", "fills")),
             "" if row["vmem_bytes"] is None else bytes_text(row["vmem_bytes"]),
-            _busiest({unit: float(share) for unit, share in units.items()}),
-            _share(row["of_roofline"]),
+            busiest({unit: float(used) for unit, used in units.items()}),
+            share(row["of_roofline"]),
             row["bound"] or "",
         )
     of = f"Cycles per {per[0]}. " if len(per) == 1 else "Cycles. "
@@ -244,6 +241,26 @@ def kernels(rows: Sequence[dict[str, Any]]) -> Group:
         if row["method"] not in ("simulated", "none")
     ]  # fmt: skip
     return Group(table, *map(Text, weaker), Text(of + MODEL))
+
+
+def gpu_row(asked: dict[str, Any], report: GpuReport) -> dict[str, Any]:
+    """A program on a GPU as flat values; bytes are of one device."""
+    occupancies = [kernel.occupancy for kernel in report.kernels if kernel.occupancy is not None]
+    return asked | {
+        "target": report.target,
+        "devices": report.devices,
+        "fits": report.fits,
+        "why_not": report.why_not,
+        "total_bytes": report.memory and report.memory.total,
+        "available_bytes": report.memory and report.memory.available,
+        "kernels": len(report.kernels),
+        "spilt_bytes": sum(kernel.spills for kernel in report.kernels),
+        "least_occupancy": min(occupancies, default=None),
+        "compile_seconds": report.compile_seconds,
+        "host_bytes": report.host_bytes,
+        "compiler": report.compiler,
+        "caveats": "; ".join(report.caveats),
+    }
 
 
 def gpu_kernels(title: str, report: GpuReport) -> Group:
@@ -255,8 +272,8 @@ def gpu_kernels(title: str, report: GpuReport) -> Group:
     table = ruled(["kernel"], ["launches", "blocks", "threads", "registers", "spilt", "shared", "occupancy", "limit"])
     for kernel in report.kernels:
         table.add_row(
-            *(kernel.name, _whole(kernel.launches), _whole(kernel.blocks), _whole(kernel.threads)),
-            *(_whole(kernel.registers), bytes_text(kernel.spills)),
+            *(kernel.name, whole(kernel.launches), whole(kernel.blocks), whole(kernel.threads)),
+            *(whole(kernel.registers), bytes_text(kernel.spills)),
             "" if kernel.shared_memory is None else bytes_text(kernel.shared_memory),
             "" if kernel.occupancy is None else f"{kernel.occupancy:.0%}",
             kernel.limit or "",
@@ -271,48 +288,3 @@ def gpu_kernels(title: str, report: GpuReport) -> Group:
 def _head(report: Report) -> Operation | None:
     """The operation that takes most of the time."""
     return max(report.operations, key=lambda o: o.calls * (o.cycles or 0), default=None)
-
-
-def ruled(left: Sequence[str], right: Sequence[str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for name in left:
-        table.add_column(name, overflow="fold")
-    for name in right:
-        table.add_column(name, justify="right", overflow="fold")
-    return table
-
-
-def _busiest(occupancy: dict[str, float] | None) -> str:
-    ranked = sorted((occupancy or {}).items(), key=lambda item: -item[1])[:_BUSIEST]
-    return ", ".join(f"{unit} {share:.0%}" for unit, share in ranked)
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.0%}" if value >= 0.1 else f"{100 * value:.2g}%"
-
-
-def _whole(value: float | None) -> str:
-    return "" if value is None else f"{value:,.0f}"
-
-
-def bytes_text(count: float) -> str:
-    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if abs(count) >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count:.0f} B"
-
-
-def _amount(count: float) -> str:
-    for unit, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(count) >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count:.3g}"
-
-
-def seconds_text(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    for unit, size in (("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} us"

@@ -1,5 +1,6 @@
 """The ahead-of-time command without a compiler: what it refuses, what it computes from reports, where it writes."""
 
+import csv
 import importlib.util
 import io
 import json
@@ -11,10 +12,11 @@ import pytest
 from rich.console import Console
 
 from experiments import aot
-from experiments.lib import aot_jobs, aot_output, aot_sweep, aot_table
+from experiments.lib import aot_jobs, aot_output, aot_sweep, aot_table, aot_text
 from experiments.lib.config import CHECKOUT
 from experiments.lib.errors import RunError, UsageError
 from pallas_kernels._lab import gpu
+from pallas_kernels._lab.gpu_kernels import GpuKernel
 from pallas_kernels._lab.report import Collective, Memory, Operation, Report, Roofline
 
 POD = "--config=configs/regret/medical_pod.py"
@@ -208,7 +210,7 @@ def test_a_kernel_stands_beside_its_peer():
     ("value", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 << 20, "3.0 MiB"), (40 << 30, "40.0 GiB")]
 )
 def test_bytes_are_readable(value, text):
-    assert aot_table.bytes_text(value) == text
+    assert aot_text.bytes_text(value) == text
 
 
 @pytest.mark.parametrize(
@@ -216,7 +218,7 @@ def test_bytes_are_readable(value, text):
     [(None, ""), (2e-9, "0.002 us"), (0.0041, "4.1 ms"), (90, "1.5 min"), (7200, "2 h")],
 )
 def test_times_are_readable(value, text):
-    assert aot_table.seconds_text(value) == text
+    assert aot_text.seconds_text(value) == text
 
 
 def test_files_hold_what_was_found(said, monkeypatch, tmp_path):
@@ -249,13 +251,36 @@ def test_a_failed_job_does_not_hide_the_others(said, monkeypatch):
 
     monkeypatch.setattr(aot_jobs, "run", answered)
     monkeypatch.setattr(aot, "_check_compilers", lambda targets: None)
-    code, out, err = said(POD, "--topology=v5e:2x2,v6e:2x2", "--config.run.replicates=8")
+    given = (POD, "--topology=v5e:2x2,v6e:2x2", "--config.run.replicates=8")
+    rows = csv.DictReader(io.StringIO(said(*given, "--csv=-")[1]))
+    assert [(row["fits"], row["why_not"]) for row in rows] == [
+        ("False", "HBM: too much"),
+        ("False", "it cannot be traced"),
+    ]
+    code, out, err = said(*given)
     assert code == 1
     assert "no, by 5.0 GiB" in out
     assert err.splitlines() == [
         "error: configs/regret/medical_pod.py on v5e:2x2: HBM: too much",
         "error: configs/regret/medical_pod.py on v6e:2x2: it cannot be traced",
     ]
+
+
+def test_a_gpu_s_report_has_rows_of_its_own(said, monkeypatch):
+    kernel = GpuKernel("fusion", 2, 96, 128, registers=40, spill_stores=8, spill_loads=4, stack=8, barriers=1,
+                       shared_memory=4096, instructions=100, resident=8, occupancy=0.5, limit="registers")  # fmt: skip
+    memory = gpu.GpuMemory(arguments=1 << 20, outputs=0, aliased=0, temporaries=0, available=80 << 30)
+    report = gpu.GpuReport(
+        *("advance", "h100", 1, "ptxas 1", None, memory), (kernel,), ("cublas",), ("no tiles",), 2.0, 10**9
+    )
+    monkeypatch.setattr(aot_jobs, "run", lambda jobs, n: [aot_jobs.Answer(jobs[0], report, None)])
+    monkeypatch.setattr(aot, "_check_compilers", lambda targets: None)
+    code, out, err = said(POD, "--topology=h100")
+    assert (code, err) == (0, "")
+    for wanted in ("medical_pod.py on h100", "1.0 MiB of 80.0 GiB", "fusion", "50%", "calls cublas", "- no tiles"):
+        assert wanted in out
+    (row,) = csv.DictReader(io.StringIO(said(POD, "--topology=h100", "--csv=-")[1]))
+    assert (row["target"], row["spilt_bytes"], row["least_occupancy"]) == ("h100", "12", "0.5")
 
 
 WIDTH = {"platform": "tpu", "dtype": "float32", "width": 128}
