@@ -19,7 +19,7 @@ from rich.text import Text
 
 from experiments.lib import aot_output, aot_table
 from experiments.lib.aot_jobs import Answer, KernelJob, parse_target, run
-from experiments.lib.aot_text import ruled
+from experiments.lib.aot_text import each, ruled
 from experiments.lib.command import told
 from experiments.lib.errors import RunError, UsageError
 
@@ -92,7 +92,7 @@ def entry(choice: Choice, kernel: str, compiler: str) -> dict[str, Any]:
     """What the tuned table keeps of a choice."""
     import jax
 
-    listed = ", ".join(f"{mean:.0f} at {_sizes(sizes)}" for sizes, mean in choice.mean[: 1 + _RUNNERS_UP])
+    listed = ", ".join(f"{each(mean)} at {_sizes(sizes)}" for sizes, mean in choice.mean[: 1 + _RUNNERS_UP])
     apart = {chip: sizes for chip, sizes in choice.best.items() if sizes != choice.sizes}
     alone = "".join(f"; {chip} alone: {_sizes(sizes)}" for chip, sizes in apart.items())
     return {
@@ -166,8 +166,8 @@ def _show(points: list[Point], choices: list[Choice], answers: list[Answer]) -> 
         for some in _grouped(of_bucket, lambda point: point.sizes):
             cycles = {point.chip: point.cycles for point in some}
             name = _sizes(some[0].sizes)
-            cells = ("-" if cycles.get(chip) is None else f"{cycles[chip]:,.1f}" for chip in chips)
-            table.add_row(name, *cells, f"{means[name]:,.1f}" if name in means else "")
+            cells = ("-" if cycles.get(chip) is None else each(cycles[chip]) for chip in chips)
+            table.add_row(name, *cells, each(means.get(name)))
         out.print(table)
         out.print(Text(f"best for all: {_sizes(choice.sizes)}" + _apart(choice)))
     out.print(Text(aot_table.MODEL))

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from experiments.lib.aot_text import amount, busiest, bytes_text, ruled, seconds_text, share, whole
+from experiments.lib.aot_text import amount, busiest, bytes_text, each, ruled, seconds_text, share, whole
 
 if TYPE_CHECKING:
     from pallas_kernels._lab.gpu import GpuReport
@@ -223,12 +223,12 @@ def kernels(rows: Sequence[dict[str, Any]]) -> Group:
     peers = {(row["case"], row["target"]): row for row in rows if row["impl"] == "xla"}
     for row in (row for row in rows if row["impl"] == "kernel"):
         peer = peers.get((row["case"], row["target"]))
-        each, other = row["cycles_each"], peer and peer["cycles_each"]
-        ratio = f"{other / each:.2f}" if each and other else ""
+        ours, other = row["cycles_each"], peer and peer["cycles_each"]
+        ratio = f"{other / ours:.2f}" if ours and other else ""
         units = dict(part.rsplit(" ", 1) for part in row["occupancy"].split(", ") if part)
         table.add_row(
             *(row["case"], row["target"], *([row["per"]] if len(per) > 1 else [])),
-            *(whole(each) if row["fits"] else "does not fit", *([whole(other), ratio] if compared else [])),
+            *(each(ours) if row["fits"] else "does not fit", *([each(other), ratio] if compared else [])),
             *(whole(row[name]) for name in ("bundles", "spills", "fills")),
             "" if row["vmem_bytes"] is None else bytes_text(row["vmem_bytes"]),
             busiest({unit: float(used) for unit, used in units.items()}),

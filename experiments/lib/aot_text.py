@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-__all__ = ["amount", "busiest", "bytes_text", "ruled", "seconds_text", "share", "whole"]
+__all__ = ["amount", "busiest", "bytes_text", "each", "ruled", "seconds_text", "share", "whole"]
 
 _BUSIEST = 3
 
@@ -46,6 +46,11 @@ def amount(count: float) -> str:
 
 def share(value: float | None) -> str:
     return "" if value is None else f"{value:.0%}" if value >= 0.1 else f"{100 * value:.2g}%"
+
+
+def each(value: float | None) -> str:
+    """Three digits, or all before the point."""
+    return "" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def whole(value: float | None) -> str:

@@ -21,7 +21,7 @@ from pallas_kernels._lab.case import Case, Example
 from pallas_kernels.prequential_ridge import kernel_tpu, kernel_tpu_lanes, kernel_tpu_tiles, xla
 from pallas_kernels.prequential_ridge.api import prequential_ridge
 
-__all__ = ["cases", "examples"]
+__all__ = ["cases", "examples", "sweep"]
 
 _BLOCK = 32  # rows of XLA's block; d = 25 on a v5e: 186 cycles per row for 8, 177 for 16, 178 for 32
 _MANY = 512  # programs of XLA's recursion; with 128 it is slower by three quarters
@@ -34,6 +34,20 @@ def cases():
         _lanes("d96", 96, _blocks.BlockSizes(16, 128), num_blocks=1),
         _tiles("d256", 256, _blocks.BlockSizes(32, 4), num_blocks=2),
     )
+
+
+def sweep():
+    """Block sizes to try: each layout where it serves, the same number of rows for all sizes of a bucket."""
+    for dim, width, rows, tried in (
+        (25, 48, 256, ((8, 128), (16, 128), (32, 128), (8, 256), (16, 256), (32, 256))),
+        (96, 112, 16, ((8, 128), (16, 128))),
+        (256, 1 << 20, 64, ((16, 4), (32, 2), (32, 4), (64, 4))),
+    ):
+        layout = _lanes if width < 1 << 20 else _tiles
+        for sizes in (_blocks.BlockSizes(*pair) for pair in tried):
+            name = f"d{dim} rows {sizes.rows} programs {sizes.programs}"
+            bucket = {"platform": "tpu", "dtype": "float32", "width": width}
+            yield bucket, sizes, layout(name, dim, sizes, rows // sizes.rows)
 
 
 def _lanes(name, dim, sizes, num_blocks):
