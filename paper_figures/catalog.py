@@ -13,7 +13,7 @@ from experiments.lib import config as config_lib
 from experiments.lib.config import Resolved
 from experiments.lib.errors import UsageError
 
-__all__ = ["Entry", "Needed", "data_sets", "entries", "needed", "selected"]
+__all__ = ["Entry", "Needed", "data_sets", "entries", "needed", "selected", "sources"]
 
 FOLDER = Path(__file__).parent
 
@@ -93,6 +93,12 @@ def needed(module: ModuleType, form: str, root: Path) -> list[Needed]:
         references = [f"{reference}{':' if reference.endswith('.py') else ','}quick" for reference in references]
     resolved = [config_lib.resolve(reference) for reference in references]
     return [Needed(name, config, root / config.directory) for name, config in zip(references, resolved, strict=True)]
+
+
+def sources(module: ModuleType) -> tuple[str, ...]:
+    """Files of the checkout that a figure is drawn from beside runs, or instead of them: its `SOURCES`, if it has any;
+    the paths are relative."""
+    return tuple(getattr(module, "SOURCES", ()))
 
 
 def data_sets(resolved: Resolved) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from experiments.lib import files
+from paper_figures import catalog
 from paper_figures import claims as claims_lib
 from paper_figures.catalog import Entry
 from paper_figures.claims import Judged, Measured
@@ -29,17 +30,18 @@ def draw(entry: Entry, module: ModuleType, runs: Sequence, form: str, out: Path)
     """
     from experiments.lib import style, tables
 
-    path = out / entry.name
+    path, sources = out / entry.name, catalog.sources(module)
     path.parent.mkdir(parents=True, exist_ok=True)
     if entry.is_table:
         table = module.table(runs)
         written, numbers = tables.save(table, path), _table_numbers(table)
     else:
-        fig = style.stamp(module.draw(runs), runs)
+        fig = style.stamp(module.draw(runs), runs, sources)
         written, numbers = style.save(fig, path), style.plotted(fig)
     judged = _judge(entry, module, runs, form)  # after drawing: a wrong claim is no reason to withhold the picture
     record = {
-        "name": entry.name, "form": form, "caption": module.caption, **style.provenance(runs), "numbers": numbers,
+        "name": entry.name, "form": form, "caption": module.caption, **style.provenance(runs, sources),
+        "numbers": numbers,
         "claims": [_claim_record(one) for one in judged],
     }  # fmt: skip
     written.append(path.with_name(f"{path.name}.json"))

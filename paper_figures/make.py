@@ -161,6 +161,9 @@ def _draw_all(plans: Sequence[Plan], arguments: argparse.Namespace, say: Reporte
             hint = "" if arguments.recompute else "; --recompute does them"
             say.skipped(f"{plan.entry.name}: runs are missing: {', '.join(missing)}{hint}.")
             continue
+        if absent := [name for name in catalog.sources(plan.module) if not (CHECKOUT / name).exists()]:
+            say.skipped(f"{plan.entry.name}: files are missing: {', '.join(absent)}.")
+            continue
         began = time.monotonic()
         try:
             runs = [rundir.load(run.directory) for run in plan.needed]

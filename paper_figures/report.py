@@ -77,7 +77,8 @@ class Reporter:
             table.add_column(heading, no_wrap=heading != "caption")
         for entry, caption, needed in plans:
             finished = sum(run.finished for run in needed)
-            table.add_row(entry.name, f"{finished}/{len(needed)}", Text(" ".join(caption.split())))
+            runs = f"{finished}/{len(needed)}" if needed else "none"
+            table.add_row(entry.name, runs, Text(" ".join(caption.split())))
         self.console.print(table)
 
     def claims(self, judged: Sequence[Judged]) -> None:

@@ -133,18 +133,25 @@ def reference(ax: Axes, x, y, label: str, **line):
 _stamps: weakref.WeakKeyDictionary[Figure, dict] = weakref.WeakKeyDictionary()
 
 
-def stamp(fig: Figure, runs: Sequence) -> Figure:
-    """Notes where the numbers come from; `save` writes it into the files. `runs`: what `rundir.load` returns."""
-    _stamps[fig] = provenance(runs)
+def stamp(fig: Figure, runs: Sequence, sources: Sequence[str] = ()) -> Figure:
+    """Notes where the numbers come from; `save` writes it into the files. Arguments as those of `provenance`."""
+    _stamps[fig] = provenance(runs, sources)
     return fig
 
 
-def provenance(runs: Sequence) -> dict[str, list[str]]:
-    """`runs`: `<family>/<question>/<config>-<hash8>` of each; `revisions`: the git revisions that computed them."""
-    return {
+def provenance(runs: Sequence, sources: Sequence[str] = ()) -> dict[str, list[str]]:
+    """`runs`: `<family>/<question>/<config>-<hash8>` of each; `revisions`: the git revisions that computed them;
+    `sources`: files of the checkout, where there are any.
+
+    Args:
+      runs: what `rundir.load` returns.
+      sources: paths relative to the checkout.
+    """
+    found = {
         "runs": ["/".join(run.path.parts[-3:]) for run in runs],
         "revisions": sorted({run.meta["git_revision"] for run in runs}),
     }
+    return found | ({"sources": list(sources)} if sources else {})
 
 
 def save(fig: Figure, path: str | Path) -> list[Path]:

@@ -15,6 +15,22 @@ from experiments.lib import files
 from experiments.lib.provenance import Revision
 from paper_figures import catalog, claims, make, runner
 
+#: A figure that needs no run.
+STORED = """
+from experiments.lib import style
+
+CONFIGS = []
+PAPER_CONFIGS = []
+SOURCES = ["numbers.json"]
+caption = "Stored numbers."
+
+def draw(runs):
+    assert runs == []
+    fig, ax = style.figure()
+    ax.plot([1, 2])
+    return fig
+"""
+
 
 def run_make(toy, *arguments):
     return make.main([*arguments, f"--root={toy.root}", f"--out={toy.out}", "--jobs=1"])
@@ -54,6 +70,21 @@ def test_a_second_time_nothing_is_run_and_the_files_are_the_same(toy, processes)
     run_make(toy, "--recompute")
     assert processes == []
     assert {path: path.read_bytes() for path in (toy.out / "toy").iterdir()} == before
+
+
+def test_a_figure_can_be_drawn_from_files_of_the_checkout_alone(toy, processes, capsys, monkeypatch):
+    monkeypatch.setattr(make, "CHECKOUT", toy.path)
+    toy.add("fig_stored", STORED)
+    assert run_make(toy, "--only=toy/fig_stored", "--recompute") == 0
+    assert "skipped toy/fig_stored: files are missing: numbers.json." in capsys.readouterr().out
+    (toy.path / "numbers.json").write_text("[1, 2]")
+    assert run_make(toy, "--only=toy/fig_stored", "--recompute") == 0
+    assert processes == []
+    record = json.loads((toy.out / "toy" / "fig_stored.json").read_text())
+    assert (record["runs"], record["sources"]) == ([], ["numbers.json"])
+    assert b"numbers.json" in (toy.out / "toy" / "fig_stored.png").read_bytes()
+    run_make(toy, "--list")
+    assert "none" in capsys.readouterr().out
 
 
 def test_without_recompute_missing_runs_are_named_and_nothing_is_run(toy, processes, capsys):
@@ -264,7 +295,8 @@ def test_importing_make_imports_neither_jax_nor_matplotlib():
 def test_every_figure_of_the_project_can_be_read_and_has_its_configs(entry):
     module = entry.load()
     assert module.caption
-    assert all(catalog.needed(module, form, catalog.FOLDER) for form in claims.FORMS)
+    sources = catalog.sources(module)
+    assert sources or all(catalog.needed(module, form, catalog.FOLDER) for form in claims.FORMS)
     claims.read(entry.expected)
 
 
