@@ -11,8 +11,10 @@ are learnt together so that P is read twice and written once for all of them:
 
     G = P X';  S = I + X G;  S = L D L', scaled as S = C C';  U = C^-1 G';  P -= U'U;  theta += U' C^-1 (y - X theta)
 
-The chain of square roots and divisions in C is latency; the two registers of programs that one step serves hide it from
-each other.
+The chain of square roots in C is latency; the two registers of programs that one step serves hide it from each other.
+
+The compiler's estimate for a v5e (libtpu 0.0.42.1; not a measurement): 0.98 cycles per row and program at d = 25 with
+82 % of the vector slots filled, 10.5 at d = 96, where one register of programs is all that VMEM holds, with 87 %.
 
 Grid (groups of programs, blocks of rows); the second axis is sequential and the state stays in VMEM meanwhile. Source:
 as `xla.py`.

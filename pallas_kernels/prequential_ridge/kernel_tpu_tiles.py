@@ -10,6 +10,9 @@ one product gives the gains and the residuals, elimination treats both alike, an
 
     Z = z Q = (X P | e0);  S = I + X P X';  eliminate [S | Z] -> D, (U | e);  Q -= (D^-1/2 U | 0)' (D^-1/2 U | D^-1/2 e)
 
+The compiler's estimate for a v5e (libtpu 0.0.42.1; not a measurement): 40 cycles per row and program up to d = 127
+whatever d, with 43 % of the vector and 27 % of the matrix slots filled; 157 at d = 256, with 30 % and 63 %.
+
 Grid (groups of programs, blocks of rows); the second axis is sequential. Source: as `xla.py`.
 """
 
