@@ -1,6 +1,7 @@
 """The ahead-of-time command without a compiler: what it refuses, what it computes from reports, where it writes."""
 
 import csv
+import dataclasses
 import importlib.util
 import io
 import json
@@ -15,6 +16,7 @@ from experiments import aot
 from experiments.lib import aot_jobs, aot_output, aot_sweep, aot_table, aot_text
 from experiments.lib.config import CHECKOUT
 from experiments.lib.errors import RunError, UsageError
+from pallas_kernels import _discover
 from pallas_kernels._lab import gpu
 from pallas_kernels._lab.gpu_kernels import GpuKernel
 from pallas_kernels._lab.report import Collective, Memory, Operation, Report, Roofline
@@ -303,7 +305,7 @@ def test_the_best_sizes_are_best_for_all_chips_together():
     entry = aot_sweep.entry(choice, "toy", "libtpu 1.2")
     assert entry["rows"] == 16
     assert entry["libtpu"] == "1.2"
-    assert "28 at rows 16" in entry["note"]
+    assert "28.3 at rows 16" in entry["note"]
     assert "v6e alone: rows 64" in entry["note"]
     assert {"how", "device", "date"} <= set(entry)
 
@@ -322,9 +324,20 @@ def test_a_bucket_is_replaced_and_others_stay():
     assert len(table["buckets"]) == 2
 
 
-def test_a_kernel_without_a_sweep_is_one_line(monkeypatch):
-    from pallas_kernels import _discover
+@pytest.mark.parametrize("kernel", _discover.kernels())
+def test_what_a_kernel_sweeps_can_be_put_into_its_table(kernel):
+    cases = _discover.load(kernel, "cases")
+    if not hasattr(cases, "sweep"):
+        pytest.skip(f"{kernel} has no sweep()")
+    listed = list(cases.sweep())
+    assert len({case.name for _, _, case in listed}) == len(listed)
+    for bucket, sizes, case in listed:
+        assert set(bucket) == {"platform", "dtype", "width"}
+        assert all(type(size) is int for size in dataclasses.asdict(sizes).values())
+        assert case.units > 0
 
+
+def test_a_kernel_without_a_sweep_is_one_line(monkeypatch):
     monkeypatch.setattr(_discover, "load", lambda kernel, part: object())
     with pytest.raises(UsageError, match=r"toy/cases.py has no sweep\(\)"):
         aot_sweep.sweep("toy", [("v5e", 1)], None)
