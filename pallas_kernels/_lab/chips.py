@@ -46,6 +46,11 @@ class Chip(NamedTuple):
     tensor_cores: int = 1  # of one device; two share a kernel's grid where it says that an axis is parallel
     simulated: bool = True  # False where the compiler's profiler has no model of the memory system
 
+    @property
+    def vector_flops(self) -> float:
+        """Per second, of the vector units: one for each slot and lane."""
+        return self.slots.valu * LANES * self.clock * self.tensor_cores
+
     def cycles(self, num_bytes: float) -> float:
         """Cycles that HBM needs for so many bytes."""
         return num_bytes / self.bandwidth * self.clock

@@ -20,7 +20,8 @@ caption = (
     "Estimates of a compiler, not measurements: each kernel's cases (letters) by the simulation that the TPU compiler "
     "makes of its own schedule, filled, above XLA's own schedule of the same operation, open; the line between them is "
     "the speed-up. Flops and bytes are those that the operation needs, by the leaner of the two. Solid: what HBM and "
-    "the matrix unit in bfloat16 allow; dashed: float32 at the highest precision, six passes. Clocks are inferred, "
+    "the matrix unit in bfloat16 allow; dashed: float32 at the highest precision, six passes; dotted: the vector unit "
+    "in float32. Clocks are inferred, "
     "that of tpu7x is unsure; where the simulator stops at XLA's operations, as on tpu7x, the compiler's quick "
     "estimate stands in for them."
 )
@@ -70,8 +71,12 @@ def _legend(kernels, names):
     handles.append(
         Line2D([], [], marker="o", markerfacecolor="white", linestyle="", label="XLA's own schedule", **grey)
     )
-    handles.append(Line2D([], [], linestyle="-", label="roof: HBM, matrix unit in bfloat16", **grey))
-    handles.append(Line2D([], [], linestyle=(0, (4, 2)), label="roof: matrix unit in float32 (6 passes)", **grey))
+    said = {
+        "bfloat16": "roof: HBM, matrix unit in bfloat16",
+        "float32": "roof: matrix unit in float32 (6 passes)",
+        "vector": "roof: vector unit in float32",
+    }
+    handles += [Line2D([], [], linestyle=roofline.ROOFS[name], label=label, **grey) for name, label in said.items()]
     return handles
 
 

@@ -12,13 +12,15 @@ from matplotlib.patheffects import withStroke
 from experiments.lib import style
 from pallas_kernels._lab.chips import Chip
 
-__all__ = ["Point", "labels", "look", "panel", "place", "points"]
+__all__ = ["ROOFS", "Point", "labels", "look", "panel", "place", "points"]
 
 #: bfloat16 products that make up one of float32 at the highest precision.
 FLOAT32_PASSES = 6
+#: Line styles of the matrix unit's two roofs and of the vector unit's.
+ROOFS = {"bfloat16": "-", "float32": (0, (4, 2)), "vector": (0, (1, 1.5))}
 _COLORS = [color for name, color in style.PALETTE.items() if name not in ("yellow", "black", "grey")]
 _MARKERS = "osD^vPXhp<>d8"
-_ROOFS = {"color": style.PALETTE["grey"], "linewidth": 0.9, "zorder": 1}
+_GREY = {"color": style.PALETTE["grey"], "linewidth": 0.9, "zorder": 1}
 #: Where a label may stand, seen from its point, in points; the first that is free.
 _PLACES = ((6, 0), (-6, 0), (5, 5), (-5, 5), (5, -6), (-5, -6), (0, 8), (0, -9), (11, 0), (-11, 0))
 
@@ -80,10 +82,11 @@ def look(kernel: str, kernels: list[str]) -> tuple[str, str]:
 def panel(ax, chip: Chip, found: list[Point], kernels: list[str]) -> None:
     """Roofs of a chip, and its points; set the limits of the axes before."""
     low, high = ax.get_xlim()
-    for flops, line in ((chip.flops, "-"), (chip.flops / FLOAT32_PASSES, (0, (4, 2)))):
+    peaks = {"bfloat16": chip.flops, "float32": chip.flops / FLOAT32_PASSES, "vector": chip.vector_flops}
+    for name, flops in peaks.items():
         corner = flops / chip.bandwidth
-        x = np.array([low, corner, high])
-        ax.plot(x, np.minimum(x * chip.bandwidth, flops), linestyle=line, label="_roof", **_ROOFS)
+        x = np.array([low, np.clip(corner, low, high), high])
+        ax.plot(x, np.minimum(x * chip.bandwidth, flops), linestyle=ROOFS[name], label=f"_{name}", **_GREY)
     for point in found:
         color, marker = look(point.kernel, kernels)
         x, name = point.intensity, f"{point.kernel} {point.case}"

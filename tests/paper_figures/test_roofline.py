@@ -72,10 +72,13 @@ def test_a_panel_per_chip_has_its_roofs_its_points_and_says_what_they_are(stored
     assert [panel["title"].partition(":")[0] for panel in panels] == CHIP_NAMES
     for panel in panels:
         chip = CHIPS[panel["title"].partition(":")[0]]
-        bf16, f32 = (line for line in panel["lines"] if line["label"] == "_roof")
-        assert max(bf16["y"]) == chip.flops
-        assert max(f32["y"]) == pytest.approx(chip.flops / 6)
-        assert bf16["y"][0] / bf16["x"][0] == pytest.approx(chip.bandwidth)
+        roofs = {line["label"]: line for line in panel["lines"] if line["label"] != "_"}
+        assert {name: max(line["y"]) for name, line in roofs.items()} == pytest.approx(
+            {"_bfloat16": chip.flops, "_float32": chip.flops / 6, "_vector": chip.vector_flops}
+        )
+        for line in roofs.values():
+            assert line["y"][0] == pytest.approx(min(chip.bandwidth * line["x"][0], line["y"][-1]))
+            assert line["x"] == sorted(line["x"])
         marked = {entry["label"]: (entry["x"], entry["y"]) for entry in panel["points"]}
         assert marked["prequential_ridge d9, kernel"] == ([pytest.approx(10)], [pytest.approx(1e12)])
         assert marked["prequential_ridge d9, xla"] == ([pytest.approx(10)], [pytest.approx(0.25e12)])
