@@ -1,9 +1,13 @@
-"""Truthful posted prices: what a node would still earn, by the exact value to go of the rounding or by its rollouts.
+"""Truthful posted prices: what a node could still earn, by the exact value to go of the rounding or by its rollouts.
 
 With U_t(F) the expected value of the rounding from time t on when F is free, node i of F costs
 U_{t+1}(F) - U_{t+1}(F - i) at time t. The buyer takes the node of largest weight minus price if that is not negative;
 what is not sold stays free. Prices do not depend on what the buyer says, so that saying the truth is a dominant
-strategy; and since U grows with F, the sale is one step of policy improvement: welfare is at least the rounding's.
+strategy; and the sale is one step of policy improvement, so that welfare is at least the rounding's.
+
+That argument needs U to grow with F. For an arbitrary feasible x it need not, since a free node can cause discards of
+others. `exact` therefore prices by M_t(F) = max_{G in F} U_t(G), equal to U where U grows: then prices are never
+negative, and welfare from every time and set is at least M, hence U. Rollouts price by U, cut off at 0.
 Source: `banihashem:24` (that such a reduction exists, by way of `braverman:24`); this form is derived here.
 Guarantee: `welfare_guarantee`.
 
@@ -24,7 +28,7 @@ from research.matching import draws, exact_law, problems, rounding, simulation
 
 __all__ = [
     "MODES", "Exact", "Info", "Params", "Problem", "Result", "State", "choose", "exact", "example", "init",
-    "misreport_gain", "posted_prices", "run", "step", "validate", "welfare_guarantee",
+    "largest_decrease", "misreport_gain", "monotone", "posted_prices", "run", "step", "validate", "welfare_guarantee",
 ]  # fmt: skip
 
 #: Roundings that price. Only "closed_form" has a guarantee to inherit.
@@ -89,20 +93,36 @@ class Exact(NamedTuple):
     choices: Int[Array, "T S *J"]  # who buys what, -1 for nothing; as `exact_law.law_of_choices` takes them
     welfare: Float[Array, "T+1 S"]  # to go; entry [0, -1] is that of the whole run
     revenue: Float[Array, "T+1 S"]
-    rounding: Float[Array, "T+1 S"]  # U, the value to go of the rounding
+    rounding: Float[Array, "T+1 S"]  # U: the value to go of the rounding
 
 
-def welfare_guarantee(problem: Problem, value, price_error=0.0):
-    """Welfare is at least `value` - 2 `price_error` sum_t P[somebody arrives at t].
+def welfare_guarantee(problem: Problem, value, price_error=0.0, decrease=0.0):
+    """Welfare is at least `value` - 2 `price_error` sum_t P[somebody arrives at t] - 2 `decrease`.
 
     Args:
       value: of the rounding that prices.
       price_error: bound of E max_i |posted price - exact price| at every time; 0 for `exact`.
+      decrease: sum over times of `largest_decrease` for prices by rollouts; 0 for `exact`.
 
-    Derived here: by the exact prices each sale loses at most twice the largest error against the best choice, and the
-    best choice is worth at least what the rounding does, discards included, as U grows with the free set.
+    Derived here. A sale by prices that are off loses at most twice the error against the best one, prices cut off at 0
+    lose at most the decrease, and the best sale is worth what the rounding does, up to what its discards gain: the
+    decrease once more.
     """
-    return value - 2 * price_error * jnp.sum(problem.arrivals)
+    return value - 2 * price_error * jnp.sum(problem.arrivals) - 2 * decrease
+
+
+def monotone(values: Float[Array, "... S"]) -> Float[Array, "... S"]:
+    """M(F) = max over subsets G of F of `values(G)`: the least function above `values` that grows with F."""
+    num_sets = values.shape[-1]
+    for bit in range(num_sets.bit_length() - 1):
+        halves = values.reshape(*values.shape[:-1], -1, 2, 1 << bit)
+        values = halves.at[..., 1, :].max(halves[..., 0, :]).reshape(values.shape)
+    return values
+
+
+def largest_decrease(values: Float[Array, "... S"]) -> Float[Array, "..."]:
+    """max over G in F of `values(G) - values(F)`, >= 0: how far the value falls when nodes are added."""
+    return jnp.max(monotone(values) - values, axis=-1)
 
 
 def choose(prices: Float[Array, "... n"], weights: Float[Array, "... n"]) -> Int[Array, "..."]:
@@ -118,7 +138,7 @@ def choose(prices: Float[Array, "... n"], weights: Float[Array, "... n"]) -> Int
 
 
 def misreport_gain(prices: Float[Array, "... n"], weights: Float[Array, "... n"], reports: Float[Array, "... n"]):
-    """Utility of a buyer with `weights` who reports `reports`, minus that of one who tells the truth: never positive."""
+    """Utility of a buyer with `weights` who reports `reports`, minus that of an honest one: never positive."""
 
     def utility(said):
         bought = choose(prices, said)[..., None]
@@ -152,7 +172,8 @@ def _exact(problem, values):
     inside = jnp.asarray(exact_law.membership(num_nodes))
     sets = jnp.arange(1 << num_nodes)
     without = sets[:, None] ^ (1 << jnp.arange(num_nodes))[None, :]
-    prices = jnp.where(inside[None], jnp.maximum(values[1:, :, None] - values[1:][:, without], 0), jnp.inf)
+    worth = monotone(values)[1:]
+    prices = jnp.where(inside[None], worth[:, :, None] - worth[:, without], jnp.inf)
 
     def back(later, time):
         prices, weights, arrivals = time
@@ -188,8 +209,8 @@ def _prices(plan, params, key, step, free):
     missing = jnp.concatenate([jnp.zeros((1, num_nodes), bool), jnp.eye(num_nodes, dtype=bool)])
     starts = (free[None] & ~missing).T  # [n, n + 1]
     values = _rollouts(plan, params.mode, draws.key_words(keys), step + 1, starts)
-    mean = jnp.mean(values, axis=1)
-    return jnp.where(free, jnp.maximum(mean[0] - mean[1:], 0), jnp.inf)
+    worth = jnp.mean(values[:1] - values[1:], axis=1)  # of differences: exactly 0 for a node that changes nothing
+    return jnp.where(free, jnp.maximum(worth, 0), jnp.inf)
 
 
 def _rollouts(plan, mode, words, first, starts):
@@ -202,11 +223,12 @@ def _rollouts(plan, mode, words, first, starts):
         return jnp.broadcast_to(x[..., None, :], (*x.shape[:-1], num_starts, num_runs)).reshape(*x.shape[:-1], -1)
 
     def several_times(block, carry):
-        free, value = carry
         drawn = draws.discard_words(tuple(w[None] for w in words), block, nodes) if mode == "closed_form" else None
-        for part in range(per_draw):
+
+        def one_time(part, carry):
+            free, value = carry
             time = per_draw * block + part
-            order, weights, rates, proposing, arrivals = jax.tree.map(lambda leaf, time=time: leaf[time], plan)
+            order, weights, rates, proposing, arrivals = jax.tree.map(lambda leaf: leaf[time], plan)
             event = draws.event(words, time)
             kind = jnp.sum((jnp.cumsum(arrivals)[:, None] <= event.arrival[None]).astype(jnp.int32), axis=0)
             match = jnp.where(jnp.arange(num_types)[:, None] == kind[None], event.match[None], 2)
@@ -218,8 +240,9 @@ def _rollouts(plan, mode, words, first, starts):
             free, reward = simulation.match_step(
                 free, lanes(match), discards, order, weights, rates, proposing, arrivals
             )
-            value = value + reward
-        return free, value
+            return free, value + reward
+
+        return jax.lax.fori_loop(0, per_draw, one_time, carry)
 
     start = (jnp.repeat(starts, num_runs, axis=1), jnp.zeros(num_starts * num_runs, jnp.float32))
     _, value = jax.lax.fori_loop(first // per_draw, plan.arrivals.shape[0] // per_draw, several_times, start)

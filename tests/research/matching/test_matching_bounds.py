@@ -69,23 +69,26 @@ def closed_form_law(order, rates, free):
 
 
 @pytest.mark.usefixtures("x64")
-def test_a_step_is_worth_what_the_identity_says():
-    rng = np.random.default_rng(0)
-    for n in (1, 2, 5):
-        for _ in range(20):
-            weights = rng.integers(0, 4, n) / 2  # ties
-            rates, arrival, law = rng.random(n), rng.random(), rng.dirichlet(np.ones(2**n))
-            value = 0.0
-            for free in itertools.product((0, 1), repeat=n):
-                order = np.argsort(-weights, kind="stable")
-                mask = sum(bit << i for i, bit in enumerate(free))
-                value += law[mask] * arrival * closed_form_law(order, rates, free) @ weights
-            ours = bounds.policy_value_of_step(*(jnp.asarray(a) for a in (weights, arrival, rates, law)))
-            np.testing.assert_allclose(ours, value, rtol=0, atol=1e-14)
-            x = rng.random(n)
-            np.testing.assert_allclose(
-                bounds.relaxation_value_of_step(jnp.asarray(weights), jnp.asarray(x)), weights @ x, rtol=0, atol=1e-14
-            )
+@pytest.mark.parametrize("n", [1, 4])
+def test_a_step_is_worth_what_the_identity_says(n):
+    rng = np.random.default_rng(n)
+    weights = rng.integers(0, 4, (30, n)) / 2  # ties
+    rates, x, arrivals, laws = (
+        rng.random((30, n)),
+        rng.random((30, n)),
+        rng.random(30),
+        rng.dirichlet(np.ones(2**n), 30),
+    )
+    value = np.zeros(30)
+    for lane in range(30):
+        order = np.argsort(-weights[lane], kind="stable")
+        for free in itertools.product((0, 1), repeat=n):
+            chance = arrivals[lane] * laws[lane, sum(bit << i for i, bit in enumerate(free))]
+            value[lane] += chance * closed_form_law(order, rates[lane], free) @ weights[lane]
+    ours = jax.jit(jax.vmap(bounds.policy_value_of_step))(*(jnp.asarray(a) for a in (weights, arrivals, rates, laws)))
+    np.testing.assert_allclose(ours, value, rtol=0, atol=1e-14)
+    relaxation = jax.jit(jax.vmap(bounds.relaxation_value_of_step))(jnp.asarray(weights), jnp.asarray(x))
+    np.testing.assert_allclose(relaxation, (weights * x).sum(1), rtol=0, atol=1e-14)
 
 
 # The search.
