@@ -34,8 +34,8 @@ def guarantee_line(ax, key: str, *, side: str = "left") -> None:
     ax.axhline(ratio, color="0.45", linestyle="--", linewidth=0.8, zorder=1, label="_nolegend_")
     ax.annotate(
         _NAMES[key], (0 if side == "left" else 1, ratio), xycoords=("axes fraction", "data"),
-        xytext=(2 if side == "left" else -2, 1), textcoords="offset points", ha=side, va="bottom", fontsize=6,
-        color="0.3",
+        xytext=(2 if side == "left" else -2, -1 if key == "independent" else 1), textcoords="offset points", ha=side,
+        va="top" if key == "independent" else "bottom", fontsize=6, color="0.3",
     )  # fmt: skip
 
 
