@@ -5,9 +5,10 @@ U_{t+1}(F) - U_{t+1}(F - i) at time t. The buyer takes the node of largest weigh
 what is not sold stays free. Prices do not depend on what the buyer says, so that saying the truth is a dominant
 strategy; and the sale is one step of policy improvement, so that welfare is at least the rounding's.
 
-That argument needs U to grow with F. For an arbitrary feasible x it need not, since a free node can cause discards of
-others. `exact` therefore prices by M_t(F) = max_{G in F} U_t(G), equal to U where U grows: then prices are never
-negative, and welfare from every time and set is at least M, hence U. Rollouts price by U, cut off at 0.
+That argument needs U to grow with F. It did for every optimal x tried; for another feasible x it need not, since a free
+node can cause discards of others. `exact` therefore prices by M_t(F) = max_{G in F} U_t(G), equal to U where U grows:
+then prices are never negative, and welfare from every time and set is at least M, hence U. Rollouts price by U, cut off
+at 0.
 Source: `banihashem:24` (that such a reduction exists, by way of `braverman:24`); this form is derived here.
 Guarantee: `welfare_guarantee`.
 
