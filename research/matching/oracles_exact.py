@@ -54,7 +54,10 @@ def pivotal_law(v: Float[np.ndarray, " m"], order: Array | None = None) -> dict[
 
 
 def rounding_law(weights, arrivals, rates, mode: str) -> tuple[Float[np.ndarray, "T+1 S"], float]:
-    """Law of the free set before each time and after the last, and the value; "pivotal" or "closed_form".
+    """Law of the free set before each time and after the last, and the value; "pivotal", "closed_form" or "naive".
+
+    "naive" is "pivotal" without its discarding rule: all proposers leave if somebody arrives, and nobody otherwise. It
+    has the same marginals, and free nodes that are positively dependent.
 
     Arrays as in `rounding.Problem`; a few nodes only, since every outcome of every free set is visited.
     """
@@ -64,7 +67,7 @@ def rounding_law(weights, arrivals, rates, mode: str) -> tuple[Float[np.ndarray,
     weights = np.broadcast_to(weights, rates.shape)
     num_nodes, num_steps, _ = rates.shape
     laws, value = [np.eye(1 << num_nodes)[-1]], 0.0
-    step = {"pivotal": _pivotal_step, "closed_form": _closed_form_step}[mode]
+    step = {"pivotal": _pivotal_step, "closed_form": _closed_form_step, "naive": _naive_step}[mode]
     for t in range(num_steps):
         law = np.zeros(1 << num_nodes)
         for free in np.flatnonzero(laws[-1]):
@@ -89,6 +92,14 @@ def _pivotal_step(inside, weights, arrivals, rates):
             if members:
                 yield gone | 1 << members[0], weights[members[0], 0], odds * p
             yield gone, 0.0, odds * (1 - p if members else 1)
+
+
+def _naive_step(inside, weights, arrivals, rates):
+    p = arrivals[0]
+    for proposers, chance in pivotal_law(inside * rates[:, 0], np.argsort(-weights[:, 0], kind="stable")).items():
+        best = max((weights[i, 0] for i in range(len(inside)) if proposers >> i & 1), default=0.0)
+        yield proposers, best, chance * p
+        yield 0, 0.0, chance * (1 - p)
 
 
 def _closed_form_step(inside, weights, arrivals, rates):

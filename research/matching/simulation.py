@@ -195,10 +195,9 @@ def _batch(plan, num_nodes, mode, count_free, words, counted):
     per_draw = draws.STEPS_PER_DRAW
     nodes = jnp.arange(num_nodes, dtype=jnp.uint32)[:, None]
 
-    def several_times(carry, these):
-        block, times = these
+    def several_times(block, times, discards, carry):
         free, value = carry
-        drawn = draws.discard_words(tuple(w[None] for w in words), block, nodes) if mode == "closed_form" else None
+        drawn = draws.discard_words(tuple(w[None] for w in words), block, nodes) if discards else None
         counts = []
         for part in range(per_draw):
             time = jax.tree.map(lambda leaf, part=part: leaf[part], times)
@@ -207,15 +206,24 @@ def _batch(plan, num_nodes, mode, count_free, words, counted):
             event = draws.event(words, per_draw * block + part)
             kind = jnp.sum((jnp.cumsum(time.arrivals)[:, None] <= event.arrival[None]).astype(jnp.int32), axis=0)
             match = jnp.where(jnp.arange(time.arrivals.shape[0])[:, None] == kind[None], event.match[None], 2)
-            bits = Discards(*draws.half_word(drawn, part), event.shared) if drawn else None
+            bits = Discards(*draws.half_word(drawn, part), event.shared) if discards else None
             free, reward = match_step(free, match, bits, *time)
             value = value + reward
         return (free, value), jnp.stack(counts) if count_free else None
 
+    def play(carry, these):
+        block, crowded, times = these
+        without = functools.partial(several_times, block, times, False)
+        if mode == "keep":
+            return without(carry)
+        return jax.lax.cond(crowded, functools.partial(several_times, block, times, True), without, carry)
+
     num_blocks = plan.arrivals.shape[0] // per_draw
+    # Where the rates of a time sum to 1 or less nobody is ever discarded, and no bits are drawn.
+    crowded = jnp.any(jnp.sum(plan.rates, axis=-1).reshape(num_blocks, -1) > 1, axis=-1)
     times = jax.tree.map(lambda leaf: leaf.reshape(num_blocks, per_draw, *leaf.shape[1:]), plan)
     start = (jnp.ones((num_nodes, counted.shape[0]), bool), jnp.zeros(counted.shape, jnp.float32))
-    (free, value), counts = jax.lax.scan(several_times, start, (jnp.arange(num_blocks), times))
+    (free, value), counts = jax.lax.scan(play, start, (jnp.arange(num_blocks), crowded, times))
     if not count_free:
         return value, None
     last = jnp.sum(free & counted[None], axis=1, dtype=jnp.int32)
