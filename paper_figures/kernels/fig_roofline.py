@@ -17,12 +17,12 @@ PAPER_CONFIGS = []
 SOURCES = ["pallas_kernels/budgets.json"]
 
 caption = (
-    "Estimates of a compiler (libtpu, of the version in the title), not measurements: each kernel's cases (letters) by "
-    "the simulation that the compiler makes of its own schedule, filled, above XLA's own schedule of the same operation, "
-    "open; the line between them is the speed-up. Flops and bytes are those that the operation needs, by the leaner of "
-    "the two. Solid: what HBM and the matrix unit in bfloat16 allow; dashed: float32 at the highest precision, six "
-    "passes; dotted: the vector unit in float32. Clocks are inferred, that of tpu7x is unsure; where the simulator "
-    "stops at XLA's operations, as on tpu7x, the compiler's quick estimate stands in for them."
+    "Estimates of a compiler (libtpu, of the version in the title), not measurements: each kernel's cases (letters) "
+    "by the simulation that the compiler makes of its own schedule, filled, above XLA's own schedule of the same "
+    "operation, open; the line between them is the speed-up. Flops and bytes are those that the operation needs, by "
+    "the leaner of the two. Solid: what HBM and the matrix unit in bfloat16 allow; dashed: float32 at the highest "
+    "precision, six passes; dotted: the vector unit in float32. Clocks are inferred, that of tpu7x is unsure; where "
+    "the simulator stops at XLA's operations, as on tpu7x, the compiler's quick estimate stands in for them."
 )
 
 
