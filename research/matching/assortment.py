@@ -184,8 +184,8 @@ def step(problem, params, state) -> tuple[State, Info]:
     arrived = (jnp.arange(problem.num_items) == item) & ~past
     peers = state.chosen & (problem.part == problem.part[item])
     extended = state.chosen | arrived
-    gain = jnp.where(past, jnp.nan, problem.model.value(extended) - state.value)
-    alone = problem.model.value(arrived)
+    together, alone = problem.model.value(jnp.stack([extended, arrived]))
+    gain = jnp.where(past, jnp.nan, together - state.value)
     room = jnp.sum(peers) < problem.capacity[problem.part[item]]
     fits = room & _fits_budget(problem, extended)
     if params.rule == "swap":
@@ -281,9 +281,9 @@ def order_violations(key: Key, model, order, num_samples: int, *, strong: bool =
     right = (other < 1 - density) & (row >= cut)
     part = left & ((inner < 0.5) if strong else (row < start))
     anything = other < 0.5
-    value = model.value
-    both = value(left | right) - value(left) - value(part | right) + value(part)
-    worst = [value(part) - value(left), value(left | anything) - value(left) - value(anything), both]
+    sets = jnp.stack([left, part, anything, left | anything, left | right, part | right])
+    f_left, f_part, f_any, f_union, f_left_more, f_part_more = model.value(sets)
+    worst = [f_part - f_left, f_union - f_left - f_any, (f_left_more - f_left) - (f_part_more - f_part)]
     return Violations(*(jnp.maximum(jnp.max(w), 0) for w in worst))
 
 

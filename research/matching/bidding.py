@@ -57,8 +57,8 @@ class Problem(eqx.Module):
 class Params(eqx.Module):
     num_steps: int = eqx.field(static=True)  # rounds played by one call of `run`
     rule: str = eqx.field(static=True, default="independent")  # one of RULES
-    step_size: float = 0.05  # > 0, per unit of money
-    start: float = 0.0  # first multiplier of every client, >= 0
+    step_size: float = 0.2  # > 0, per unit of money
+    start: float = 0.0  # first multiplier of every client, >= 0; far below its rest, budgets run out early
     share: float = 0.0  # of the surplus, split equally among all clients; in [0, 1]
 
     def __check_init__(self):
@@ -84,6 +84,7 @@ class Info(NamedTuple):
     surplus: Float[Array, ""]  # price of independent bidding at these bids, minus `price`
     payment: Float[Array, " K"]  # paid minus received, transfers within the coalition included
     utility: Float[Array, " K"]  # of this round
+    multiplier: Float[Array, " K"]  # with which this round's bids were made
 
 
 class Result(NamedTuple):
@@ -167,7 +168,7 @@ def step(problem, params, state) -> tuple[State, Info]:
         jnp.maximum(state.remaining - jnp.maximum(payment, 0), 0),
         state.utility + utility,
     )
-    return new, Info(jnp.where(anyone, leader, -1), price, surplus, payment, utility)
+    return new, Info(jnp.where(anyone, leader, -1), price, surplus, payment, utility, state.multiplier)
 
 
 _validate = validate  # `run` has a flag of the same name

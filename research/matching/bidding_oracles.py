@@ -42,7 +42,7 @@ def fixed_point(
     rate: Float[np.ndarray, " K"],
     *,
     tolerance: float = 1e-3,
-    max_iterations: int = 5000,
+    max_iterations: int = 500,
 ) -> FixedPoint:
     """Multipliers mu >= 0 at which every client spends `rate` per round, or less with mu = 0.
 

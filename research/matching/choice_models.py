@@ -43,19 +43,27 @@ class MultinomialLogit(eqx.Module):
 
     def revenue(self, mask: Bool[Array, "... N"]) -> Float[Array, "..."]:
         """R(S)."""
-        bought = jnp.where(mask, self.weights, 0)
-        return jnp.sum(bought * self.prices, axis=-1) / (self.outside + jnp.sum(bought, axis=-1))
+
+        def one(offered):
+            bought = jnp.where(offered, self.weights, 0)
+            return jnp.sum(bought * self.prices) / (self.outside + jnp.sum(bought))
+
+        return jnp.vectorize(one, signature="(n)->()")(mask)
 
     def value(self, mask: Bool[Array, "... N"]) -> Float[Array, "..."]:
         """f(S): the best of S's own sets of dearest items."""
         order = by_price(self.prices)
-        bought = jnp.where(mask, self.weights, 0)[..., order]
-        earned = jnp.cumsum(bought * self.prices[order], axis=-1)
-        return jnp.max(earned / (self.outside + jnp.cumsum(bought, axis=-1)), axis=-1)
+        prices, weights = self.prices[order], self.weights[order]
+
+        def one(kept):
+            bought = jnp.where(kept, weights, 0)
+            return jnp.max(jnp.cumsum(bought * prices) / (self.outside + jnp.cumsum(bought)))
+
+        return jnp.vectorize(one, signature="(n)->()")(mask[..., order])
 
     def offer(self, mask: Bool[Array, "... N"]) -> Bool[Array, "... N"]:
         """The subset that earns f(S): items whose price is at least f(S)."""
-        return mask & (self.prices >= self.value(mask)[..., None])
+        return jnp.vectorize(lambda m: m & (self.prices >= self.value(m)), signature="(n)->(n)")(mask)
 
     def validate(self):
         """Raises ValueError naming the field, the index and the value; traced arrays are skipped."""
@@ -64,6 +72,22 @@ class MultinomialLogit(eqx.Module):
         checks.positive("weights", self.weights)
         checks.shape("outside", self.outside, ())
         checks.positive("outside", self.outside)
+
+
+def _solve_dominant(matrix, right):
+    """x with `matrix [N, N] x = right [N]`: Gauss-Jordan elimination, no pivoting.
+
+    Rows of I - transition are diagonally dominant and stay so under elimination, so no pivot is small. Written out
+    because several LAPACK batches in one program can wait for each other for ever on a CPU with few threads.
+    """
+    rows = jnp.arange(right.shape[0])
+
+    def eliminate(k, augmented):
+        pivot = augmented[k] / augmented[k, k]
+        column = jnp.where(rows == k, 0, augmented[:, k])
+        return jnp.where((rows == k)[:, None], pivot[None, :], augmented - column[:, None] * pivot[None, :])
+
+    return jax.lax.fori_loop(0, right.shape[0], eliminate, jnp.concatenate([matrix, right[:, None]], axis=1))[:, -1]
 
 
 class MarkovChain(eqx.Module):
@@ -84,7 +108,7 @@ class MarkovChain(eqx.Module):
     def _worth(self, mask):
         """`[N]`: expected revenue from a customer who wants item i now, when `mask [N]` is offered."""
         moves = jnp.where(mask[:, None], 0, self.transition)
-        return jnp.linalg.solve(jnp.eye(self.num_items, dtype=moves.dtype) - moves, jnp.where(mask, self.prices, 0))
+        return _solve_dominant(jnp.eye(self.num_items, dtype=moves.dtype) - moves, jnp.where(mask, self.prices, 0))
 
     def _stop(self, mask):
         """The best subset of `mask [N]` and its worth, by policy iteration: the set shrinks, N times at most."""
