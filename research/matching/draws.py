@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from pallas_kernels import _threefry
 from research.core import validate as checks
-from research.core.types import Array, Float, Key, UInt
+from research.core.types import Array, Float, Int, Key, UInt
 
 __all__ = [
     "GRID", "STEPS_PER_DRAW", "Event", "arrival", "discard_uniforms", "discard_words", "event", "half_word",
@@ -74,11 +74,9 @@ def discard_words(words: tuple, block: Array, nodes: UInt[Array, "..."]) -> tupl
     return _encrypt(words, block, nodes.astype(jnp.uint32) + jnp.uint32(_DISCARDS))
 
 
-def half_word(drawn: tuple, part: Array) -> tuple:
-    """The word of `discard_words` that serves step 4 * block + part, and where its 16 bits begin."""
-    if isinstance(part, int):
-        return drawn[part // 2], jnp.uint32(16 * (part % 2))
-    return jnp.where(part < 2, drawn[0], drawn[1]), (16 * (part % 2)).astype(jnp.uint32)
+def half_word(part: Int[Array, ""]) -> tuple:
+    """Which of the two `discard_words` serves step 4 * block + part, and where its 16 bits begin."""
+    return part // 2, (16 * (part % 2)).astype(jnp.uint32)
 
 
 def discard_uniforms(word: UInt[Array, "..."], begin: Array, shared: UInt[Array, "..."]) -> Float[Array, "..."]:

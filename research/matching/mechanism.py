@@ -224,7 +224,9 @@ def _rollouts(plan, mode, words, first, starts):
         return jnp.broadcast_to(x[..., None, :], (*x.shape[:-1], num_starts, num_runs)).reshape(*x.shape[:-1], -1)
 
     def several_times(block, carry):
-        drawn = draws.discard_words(tuple(w[None] for w in words), block, nodes) if mode == "closed_form" else None
+        drawn = None
+        if mode == "closed_form":
+            drawn = lanes(jnp.stack(draws.discard_words(tuple(w[None] for w in words), block, nodes)))
 
         def one_time(part, carry):
             free, value = carry
@@ -233,10 +235,7 @@ def _rollouts(plan, mode, words, first, starts):
             event = draws.event(words, time)
             kind = jnp.sum((jnp.cumsum(arrivals)[:, None] <= event.arrival[None]).astype(jnp.int32), axis=0)
             match = jnp.where(jnp.arange(num_types)[:, None] == kind[None], event.match[None], 2)
-            discards = None
-            if drawn:
-                word, begin = draws.half_word(drawn, part)
-                discards = simulation.Discards(lanes(word), begin, lanes(event.shared))
+            discards = None if drawn is None else simulation.Discards(drawn, part, lanes(event.shared))
             proposing = jnp.where(time >= first, proposing, 0)  # nobody is matched or discarded before
             free, reward = simulation.match_step(
                 free, lanes(match), discards, order, weights, rates, proposing, arrivals

@@ -180,8 +180,8 @@ def _play(params, time, state):
         best, discarded = _closed_form(time, state, event, kind)
         if params.mode == "closed_form":
             drawn = draws.discard_words(words, state.step // draws.STEPS_PER_DRAW, nodes)
-            word, begin = draws.half_word(drawn, state.step % draws.STEPS_PER_DRAW)
-            uniforms = draws.discard_uniforms(word, begin, event.shared)
+            which, begin = draws.half_word(state.step % draws.STEPS_PER_DRAW)
+            uniforms = draws.discard_uniforms(jnp.where(which == 0, *drawn), begin, event.shared)
             discarded = uniforms * discarded[0] < discarded[1]
         else:
             discarded = jnp.zeros_like(best)

@@ -31,10 +31,10 @@ class Summary(NamedTuple):
 
 
 class Discards(NamedTuple):
-    """Bits of the discards of one step; the arguments of `draws.discard_uniforms`."""
+    """Bits of the discards of one step, from `draws.discard_words`."""
 
-    word: UInt[Array, "n B"]
-    begin: UInt[Array, ""]
+    words: UInt[Array, "2 n B"]
+    part: Int[Array, ""]  # step % 4
     shared: UInt[Array, " B"]
 
 
@@ -166,8 +166,10 @@ def _typed_step(free, match, discards, order, weights, rates, proposing, arrival
 
 def _uniforms(discards, node=None):
     """Of one node, or of all. Made where they are used: written to memory they would cost as much as all the rest."""
-    word = discards.word if node is None else _row(discards.word, node)
-    return draws.discard_uniforms(word, discards.begin, discards.shared if node is not None else discards.shared[None])
+    which, begin = draws.half_word(discards.part)
+    word = _row(discards.words, which)
+    word, shared = (word, discards.shared[None]) if node is None else (_row(word, node), discards.shared)
+    return draws.discard_uniforms(word, begin, shared)
 
 
 def _row(matrix, index):
@@ -196,20 +198,20 @@ def _batch(plan, num_nodes, mode, count_free, words, counted):
     nodes = jnp.arange(num_nodes, dtype=jnp.uint32)[:, None]
 
     def several_times(block, times, discards, carry):
-        free, value = carry
-        drawn = draws.discard_words(tuple(w[None] for w in words), block, nodes) if discards else None
-        counts = []
-        for part in range(per_draw):
-            time = jax.tree.map(lambda leaf, part=part: leaf[part], times)
-            if count_free:
-                counts.append(jnp.sum(free & counted[None], axis=1, dtype=jnp.int32))
+        drawn = jnp.stack(draws.discard_words(tuple(w[None] for w in words), block, nodes)) if discards else None
+
+        def one_time(carry, this):
+            free, value = carry
+            part, time = this
+            count = jnp.sum(free & counted[None], axis=1, dtype=jnp.int32) if count_free else None
             event = draws.event(words, per_draw * block + part)
             kind = jnp.sum((jnp.cumsum(time.arrivals)[:, None] <= event.arrival[None]).astype(jnp.int32), axis=0)
             match = jnp.where(jnp.arange(time.arrivals.shape[0])[:, None] == kind[None], event.match[None], 2)
-            bits = Discards(*draws.half_word(drawn, part), event.shared) if discards else None
+            bits = Discards(drawn, part, event.shared) if discards else None
             free, reward = match_step(free, match, bits, *time)
-            value = value + reward
-        return (free, value), jnp.stack(counts) if count_free else None
+            return (free, value + reward), count
+
+        return jax.lax.scan(one_time, carry, (jnp.arange(per_draw), times))
 
     def play(carry, these):
         block, crowded, times = these
