@@ -13,20 +13,14 @@ def program(config, mesh):
     import jax
     import jax.numpy as jnp
 
-    from experiments.matching import contenders, lanes
-    from research.core import prng
-    from research.matching import exact_law, problems
+    from experiments.matching import contenders, families, lanes
+    from research.matching import exact_law
 
-    cases, dtype = config.problem.cases, lanes.number(config)
-    family = {"er": problems.er, "ba": problems.ba, "geom": problems.geom, "vertex": problems.vertex_weighted}
+    cases = config.problem.cases
     small = max(case[2] for case in cases) <= exact_law.MAX_NODES
 
     def draw(key):
-        drawn = [
-            family[name](prng.stream(key, f"{name}-{parameter}-{n}x{steps}"), parameter, n, steps, dtype)
-            for name, parameter, n, steps in cases
-        ]
-        return key, problems.stack(drawn)
+        return key, families.draw(key, cases, lanes.number(config))
 
     def advance(_, drawn, case):
         key, batch = drawn
@@ -39,10 +33,8 @@ def program(config, mesh):
         metrics = {f"value/{name}": value for name, value in values.items()}
         return case + 1, metrics | {"primal": found.primal, "dual": found.dual}
 
-    labels = tuple(f"{name} {parameter:g}, {n} x {steps}" for name, parameter, n, steps in cases)
-    return lanes.program(
-        config, mesh, draw=draw, start=lambda _: jnp.int32(0), advance=advance, axes={"case": labels}
-    )  # fmt: skip
+    axes = {"case": tuple(map(families.label, cases))}
+    return lanes.program(config, mesh, draw=draw, start=lambda _: jnp.int32(0), advance=advance, axes=axes)
 
 
 def main(config, run, mesh):
