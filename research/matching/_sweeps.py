@@ -34,7 +34,7 @@ def lanes(weights: Float[Array, "B n S *J"], arrivals: Float[Array, "B T *J"]) -
     gains, arrivals = jnp.transpose(weights, (2, 3, 1, 0)), jnp.transpose(arrivals, (1, 2, 0))
     largest = jnp.max(gains, axis=2)
     scale = jnp.broadcast_to(jnp.where(largest > 0, largest, 1), arrivals.shape)
-    return Lanes(jnp.where(gains > 0, gains, -jnp.inf), arrivals, scale)
+    return Lanes(jnp.where(gains <= 0, -jnp.inf, gains), arrivals, scale)  # a NaN stays one, to be seen
 
 
 def _over_time(step, init, problem, rows, *, reverse=False):

@@ -28,6 +28,7 @@ class Certificate(NamedTuple):
     infeasibility: float  # how far the x given leaves the polytope, in probability
 
 
+@jax.jit
 def repair(problem: Problem, x: Float[Array, "n T *J"]) -> Float[Array, "n T *J"]:
     """The x of a forward pass that clips to [0, p_t (1 - y_it)] and scales down columns that exceed p_t.
 
@@ -50,6 +51,7 @@ def repair(problem: Problem, x: Float[Array, "n T *J"]) -> Float[Array, "n T *J"
     return jnp.moveaxis(jax.lax.scan(forward, free, (problem.arrivals, columns))[1], -1, 0)
 
 
+@jax.jit
 def waiting_values(problem: Problem, multipliers: Float[Array, "T *J"]) -> Float[Array, "n U"]:
     """V `[n, T + 1]`: what node i can still earn from time t on if type j at time t costs lam_tj; V_iT = 0.
 
@@ -59,6 +61,7 @@ def waiting_values(problem: Problem, multipliers: Float[Array, "T *J"]) -> Float
     return _sweeps.values(lanes, multipliers.reshape(lanes.arrivals.shape))[..., 0].T
 
 
+@jax.jit
 def dual_value(problem: Problem, multipliers: Float[Array, "T *J"]) -> Float[Array, ""]:
     """D(lam) = sum_t p_t lam_t + sum_i V_i0: at least the LP for every lam >= 0, equal to it at the best lam."""
     return jnp.sum(problem.arrivals * multipliers) + jnp.sum(waiting_values(problem, multipliers)[:, 0])

@@ -36,6 +36,7 @@ _SAFETY = 0.8  # step size times measured curvature
 _GROWTH = 1.1  # of the step size, at most, per iteration; it may halve
 _STEP_SIZES = (0.02, 8.0)  # 1 is the step that the columns' own curvature allows
 _SOLVED = 0.5  # share of the gap below which what is unsolved at a temperature is not worth more iterations
+_PROGRESS = 0.9  # of what was unsolved, for a round to count
 
 
 class Params(eqx.Module):
@@ -43,9 +44,9 @@ class Params(eqx.Module):
 
     num_steps: int = eqx.field(static=True, default=300)
     iterations: int = eqx.field(static=True, default=10)
-    patience: int = eqx.field(static=True, default=40)  # rounds at one temperature, at most
+    patience: int = eqx.field(static=True, default=40)  # rounds without progress at one temperature
     temperature: float = 0.1  # first, in units of the column's largest weight
-    factor: float = 0.25  # in (0, 1)
+    factor: float = 0.35  # in (0, 1); 0.5 for tolerances below 1e-5
 
     def __check_init__(self):
         for name in ("num_steps", "iterations", "patience"):
@@ -65,7 +66,8 @@ class State(NamedTuple):
     momentum: Float[Array, ""]  # theta; 1 after a restart
     step_size: Float[Array, ""]
     temperature: Float[Array, ""]
-    rounds: Int[Array, ""]  # at this temperature
+    unsolved: Float[Array, ""]  # the least gap at this temperature that is not due to it
+    stalled: Int[Array, ""]  # rounds since that last fell by a tenth
     settled: Float[Array, "T *J"]  # lam where the temperature last fell
     cooled: Float[Array, ""]  # 1 if it ever fell, else 0
     primal: Float[Array, ""]  # best so far (-1: none), with the multipliers and the temperature that give it
@@ -120,16 +122,30 @@ def _start(lanes, params):
     ones = jnp.ones(zeros.shape[-1:], zeros.dtype)
     count = jnp.zeros(ones.shape, jnp.int32)
     first = jnp.full_like(ones, params.temperature)
-    unproved = jnp.full_like(ones, jnp.finfo(ones.dtype).max)
+    unproved = jnp.full_like(ones, _unproved(ones))
     return State(
-        step=count, multipliers=zeros, ahead=zeros, momentum=ones, step_size=ones, temperature=first, rounds=count,
-        settled=zeros, cooled=0 * ones, primal=-ones, primal_multipliers=zeros, primal_temperature=first,
+        step=count, multipliers=zeros, ahead=zeros, momentum=ones, step_size=ones, temperature=first, unsolved=unproved,
+        stalled=count, settled=zeros, cooled=0 * ones, primal=-ones, primal_multipliers=zeros, primal_temperature=first,
         dual=unproved, dual_multipliers=zeros,
     )  # fmt: skip
 
 
+def _unproved(array):
+    return jnp.finfo(array.dtype).max
+
+
 def _total(array):
     return jnp.sum(array, axis=(0, 1))
+
+
+def _wide(of_lane):
+    """`[B]` against `[T, J, B]`."""
+    return of_lane[None, None]
+
+
+def _choose(condition, new, old):
+    """Leaves of `new` in the lanes where the condition holds, of `old` elsewhere."""
+    return jax.tree.map(lambda a, b: jnp.where(_wide(condition) if a.ndim == 3 else condition, a, b), new, old)
 
 
 def _iterate(lanes, temperature, carry):
@@ -144,16 +160,16 @@ def _iterate(lanes, temperature, carry):
     target = _SAFETY / jnp.where(curvature > 0, curvature, _SAFETY / _STEP_SIZES[1])
     size = jnp.where(measured, jnp.clip(jnp.clip(target, size / 2, size * _GROWTH), *_STEP_SIZES), size)
 
-    new = jnp.maximum(ahead - temperature * size * slack, 0)
+    new = jnp.maximum(ahead - temperature * _wide(size) * slack, 0)
     direction = new - lam
     grown = (1 + jnp.sqrt(1 + 4 * momentum * momentum)) / 2
     restart = _total(arrivals / temperature * (ahead - new) * direction) > 0
-    pushed = new + jnp.where(restart, 0, (momentum - 1) / grown) * direction
+    pushed = new + _wide(jnp.where(restart, 0, (momentum - 1) / grown)) * direction
     return new, pushed, jnp.where(restart, 1, grown), size, ahead, slack
 
 
 def _round(lanes, params, state):
-    temperature = state.temperature * lanes.scale
+    temperature = _wide(state.temperature) * lanes.scale
     lam, ahead, momentum, size, _, _ = jax.lax.fori_loop(
         0,
         params.iterations,
@@ -163,27 +179,29 @@ def _round(lanes, params, state):
     found = _sweeps.audit(lanes, lam, temperature)
     better, tighter = found.primal > state.primal, found.dual < state.dual
 
-    rounds = state.rounds + 1
+    progress = found.unsolved < _PROGRESS * state.unsolved
+    stalled = jnp.where(progress, 0, state.stalled + 1)
     lowest = 8 * jnp.finfo(lam.dtype).eps
     solved = found.unsolved < _SOLVED * (found.dual - found.primal)
-    cool = (solved | (rounds >= params.patience)) & (state.temperature * params.factor >= lowest)
+    cool = (solved | (stalled >= params.patience)) & (state.temperature * params.factor >= lowest)
     # lam is nearly linear in the temperature: from mu/f over mu to f mu it goes on by f times its last change.
-    onwards = jnp.maximum(lam + state.cooled * params.factor * (lam - state.settled), 0)
+    onwards = jnp.maximum(lam + _wide(state.cooled * params.factor) * (lam - state.settled), 0)
     after = State(
         step=state.step + 1,
-        multipliers=jnp.where(cool, onwards, lam),
-        ahead=jnp.where(cool, onwards, ahead),
+        multipliers=_choose(cool, onwards, lam),
+        ahead=_choose(cool, onwards, ahead),
         momentum=jnp.where(cool, 1, momentum),
         step_size=size,
         temperature=jnp.where(cool, state.temperature * params.factor, state.temperature),
-        rounds=jnp.where(cool, 0, rounds),
-        settled=jnp.where(cool, lam, state.settled),
+        unsolved=jnp.where(cool, _unproved(lam), jnp.where(progress, found.unsolved, state.unsolved)),
+        stalled=jnp.where(cool, 0, stalled),
+        settled=_choose(cool, lam, state.settled),
         cooled=jnp.where(cool, 1, state.cooled),
         primal=jnp.where(better, found.primal, state.primal),
-        primal_multipliers=jnp.where(better, lam, state.primal_multipliers),
+        primal_multipliers=_choose(better, lam, state.primal_multipliers),
         primal_temperature=jnp.where(better, state.temperature, state.primal_temperature),
         dual=jnp.where(tighter, found.dual, state.dual),
-        dual_multipliers=jnp.where(tighter, lam, state.dual_multipliers),
+        dual_multipliers=_choose(tighter, lam, state.dual_multipliers),
     )
     gap = _relative_gap(after.primal, after.dual)
     return after, Info(found.primal, found.dual, gap, state.temperature, size)
@@ -216,7 +234,8 @@ def step(problem: Problem, params: Params, state: State) -> tuple[State, Info]:
     """One round: `params.iterations` gradient iterations, both bounds, and the next temperature.
 
     The temperature falls once less than half of the gap is unsolved at it (`_sweeps.audit`), or after
-    `params.patience` rounds; never below 8 units in the last place of 1, where it is lost in rounding.
+    `params.patience` rounds none of which lowered that part by a tenth; never below 8 units in the last place of 1,
+    where it is lost in rounding.
     """
     return _from_lanes(problem, _round(_lanes(problem), params, _to_lanes(problem, state)))
 
@@ -247,7 +266,7 @@ def _run(problem, params, state):
 
 def _allocations(lanes, state):
     """The x of the best primal, batch axis first: `[B, n, T, J]`."""
-    temperature = state.primal_temperature * lanes.scale
+    temperature = _wide(state.primal_temperature) * lanes.scale
     return jnp.transpose(_sweeps.allocate(lanes, state.primal_multipliers, temperature), (3, 2, 0, 1))
 
 
@@ -294,12 +313,13 @@ def _solve(batch, params, tolerance):
     enough = jnp.maximum(tolerance - 16 * jnp.finfo(lanes.arrivals.dtype).eps, 0)
 
     def open_(state):
-        return _relative_gap(state.primal, state.dual) > enough
+        closed = _relative_gap(state.primal, state.dual) <= enough
+        return ~closed & jnp.isfinite(_total(state.multipliers))
 
     def body(state):
         keep = open_(state)
         after, _ = _round(lanes, params, state)
-        return jax.tree.map(lambda new, old: jnp.where(keep, new, old), after, state)
+        return _choose(keep, after, state)
 
     start = _start(lanes, params)
     last = jax.lax.while_loop(lambda s: jnp.any(open_(s) & (s.step < params.num_steps)), body, start)
@@ -307,7 +327,7 @@ def _solve(batch, params, tolerance):
     typed = batch.arrivals.ndim == 3
     x = jax.vmap(repair)(batch, x if typed else x[..., 0])
     values = jnp.transpose(_sweeps.values(lanes, last.dual_multipliers), (2, 1, 0))
-    multipliers = jnp.moveaxis(last.dual_multipliers, -1, 0)
+    multipliers, reached = (jnp.moveaxis(lam, -1, 0) for lam in (last.dual_multipliers, last.multipliers))
     gap = _relative_gap(last.primal, last.dual)
     return Solution(
         x,
@@ -317,7 +337,7 @@ def _solve(batch, params, tolerance):
         last.dual,
         gap,
         last.step,
-        jax.vmap(status.of)((last.primal, last.dual), gap <= enough),
+        jax.vmap(status.of)((reached, last.primal, last.dual), gap <= enough),
     )
 
 
