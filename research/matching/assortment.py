@@ -267,19 +267,17 @@ def order_violations(key: Key, model, order, num_samples: int, *, strong: bool =
     Args:
       key: consumed.
       model: has num_items and value; order: `[N]`; num_samples: sets drawn, at random densities, cuts uniform.
-      strong: B any part of A; otherwise B is A up to a random item of the order (the weak form).
+      strong: B any part of A; otherwise B is A up to a random item of the order (the weak form). May be traced.
     """
     n = model.num_items
     position = jnp.zeros(n, jnp.int32).at[jnp.asarray(order)].set(jnp.arange(n, dtype=jnp.int32))
-    keys = jax.random.split(key, 6)
-    density = jax.random.uniform(keys[0], (num_samples, 1))
-    some, other, inner = (jax.random.uniform(k, (num_samples, n)) for k in keys[1:4])
-    cut = jax.random.randint(keys[4], (num_samples, 1), 1, n + 1)
-    start = jax.random.randint(keys[5], (num_samples, 1), 0, n + 1)
+    draws = jax.random.uniform(key, (num_samples, 3 * n + 3))
+    some, other, inner = draws[:, :n], draws[:, n : 2 * n], draws[:, 2 * n : 3 * n]
+    density, cut, start = draws[:, -3:-2], 1 + jnp.floor(n * draws[:, -2:-1]), jnp.floor((n + 1) * draws[:, -1:])
     row = position[None, :]
     left = (some < density) & (row < cut)
     right = (other < 1 - density) & (row >= cut)
-    part = left & ((inner < 0.5) if strong else (row < start))
+    part = left & jnp.where(strong, inner < 0.5, row < start)
     anything = other < 0.5
     sets = jnp.stack([left, part, anything, left | anything, left | right, part | right])
     f_left, f_part, f_any, f_union, f_left_more, f_part_more = model.value(sets)
