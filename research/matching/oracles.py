@@ -1,7 +1,9 @@
 """Linear programs of the matching family solved exactly on the host: LP-OnOpt in state form, and the ex-ante LP.
 
 NumPy and SciPy (HiGHS), float64, for tests, figures and benchmarks. The state form carries y_{t+1} = y_t + x_t as
-variables, which leaves 5 nonzeros per edge; with y written as prefix sums there would be T/2 of them.
+variables, which leaves 5 nonzeros per edge; with y written as prefix sums there would be T/2 of them. HiGHS stops at
+reduced costs of 1e-7: weights of that size, as in `problems.hard_edge(100, .724, 1e-7)`, it leaves on the table (its
+value there is 1.0, the optimum 1.00001).
 Source: `braverman:24` for LP-OnOpt; `huangfu:18` for the solver.
 """
 
