@@ -40,7 +40,7 @@ multi_device: $(VENV)/.test
 	$(PY) -m pytest -q -m multi_device tests/multi_device
 
 aot: $(VENV)/.test
-	$(PY) -m pytest -q -m tpu_aot tests/aot
+	$(PY) -m pytest -q -n $(JOBS) -m "tpu_aot and not slow" --durations=10 tests/aot
 
 wheel: $(VENV)/.test
 	$(PY) tests/check_wheel.py

@@ -155,10 +155,14 @@ def _program(job: ProgramJob):
 
 
 def _kernel(job: KernelJob):
-    case = case_of(job)
+    from pallas_kernels._lab import marginal
+
+    case, target = case_of(job), parse_target(*job.target)
+    if job.simulate and not isinstance(target, Gpus):
+        return marginal.cost(case, job.impl, target, fresh=job.fresh)
     fn = case.kernel if job.impl == "kernel" else case.peer
     args = case.args if job.impl == "kernel" or case.peer_args is None else case.peer_args
-    return _compiled(job, fn, args, parse_target(*job.target), None)
+    return _compiled(job, fn, args, target, None)
 
 
 def _compiled(job, fn, args, target, mesh):

@@ -18,7 +18,7 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 from pallas_kernels import _discover
-from pallas_kernels._lab import costing, process
+from pallas_kernels._lab import marginal, process
 from pallas_kernels._lab.case import Case
 from pallas_kernels._lab.chips import CHIPS
 from pallas_kernels._lab.report import LabError, Report
@@ -45,10 +45,7 @@ class Budgeted(NamedTuple):
 
     def cost(self, *, fresh: bool = False) -> Report:
         """Raises LabError as `cost`, and where it does not fit the chip."""
-        case = self.case
-        own = self.impl == "kernel" or case.peer_args is None
-        fn = case.kernel if self.impl == "kernel" else case.peer
-        report = costing.cost(fn, case.args if own else case.peer_args, self.chip, fresh=fresh)
+        report = marginal.cost(self.case, self.impl, self.chip, fresh=fresh)
         if not report.fits:
             raise LabError(f"{self.id}: {report.why_not}")
         return report
@@ -69,7 +66,7 @@ def budgeted(only: str = "") -> Iterator[Budgeted]:
 
 
 def row(entry: Budgeted, report: Report) -> dict[str, Any]:
-    """One row of `budgets.json`: cycles are of one call, which does `units` of what `per` names."""
+    """One row of `budgets.json`: cycles are of `units` of what `per` names."""
     main_operation = max(report.operations, key=lambda operation: operation.calls * (operation.cycles or 0))
     return {
         "kernel": entry.kernel,
@@ -111,10 +108,14 @@ def compare(new: dict[str, Any], old: dict[str, Any] | None) -> str | None:
     ours, budget = (entry["cycles"] / entry["units"] for entry in (new, old))
     if new["impl"] == "kernel" and ours > budget * (1 + MARGIN):
         return (
-            f"{key(new)} takes {ours:.0f} cycles per {new['per']}, {ours / budget - 1:+.1%} against its budget of "
-            f"{budget:.0f}; make it faster, or accept it by: {ACCEPT}"
+            f"{key(new)} takes {_each(new)} cycles per {new['per']}, {ours / budget - 1:+.1%} against its budget of "
+            f"{_each(old)}; make it faster, or accept it by: {ACCEPT}"
         )
     return None
+
+
+def _each(entry: dict[str, Any]) -> str:
+    return f"{entry['cycles'] / entry['units']:,.4g}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -138,8 +139,8 @@ def main(arguments: list[str] | None = None) -> int:
     old = _rows_of(compiler)
     for name, new in rows.items():
         before = old.get(name)
-        was = "" if before is None else f"  was {before['cycles'] / before['units']:,.0f}"
-        print(f"{name:48} {new['cycles'] / new['units']:12,.0f} cycles per {new['per']}{was}  [{new['method']}]")
+        was = "" if before is None else f"  was {_each(before)}"
+        print(f"{name:48} {_each(new):>12} cycles per {new['per']}{was}  [{new['method']}]")
     if options.accept:
         _store(rows, compiler, keep=old if options.only else {})
         return 0

@@ -25,9 +25,11 @@ class Case(NamedTuple):
       args: its arguments, `jax.ShapeDtypeStruct` trees for one device.
       peer: the same operation by XLA.
       peer_args: its arguments; None if they are the same.
-      units: how many of `per` one call does.
+      units: how many of `per` one call does, or how many more than the shorter one.
       per: what cycles are quoted for: "call", "row", "program and block".
       peer_units: how many of `per` one call of the peer does; None if as many.
+      shorter: arguments of a call that is as large but for its length; its cost is taken off, so that what every call
+        pays once, and a call of real length does not notice, is not charged to a few units.
       slow: whether its budget is left to the slow tests; a kernel's first case never is.
     """
 
@@ -39,6 +41,7 @@ class Case(NamedTuple):
     units: float = 1.0
     per: str = "call"
     peer_units: float | None = None
+    shorter: tuple | None = None
     slow: bool = False
 
 

@@ -5,17 +5,22 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import jax
 from jax import export as jax_export
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AbstractDevice, AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
+from pallas_kernels._lab import gpu_targets
 from pallas_kernels._lab.counts import Counts, count, sharded_over
 from pallas_kernels._lab.report import LabError
 
 __all__ = ["Program", "export"]
+
+
+#: Pallas kernels for GPUs, which jax.export refuses unless told that no stability over time is asked for.
+_GPU_CALLS = ("__gpu$xla.gpu.triton", "mosaic_gpu_v2")
 
 
 class Program(NamedTuple):
@@ -71,9 +76,9 @@ def export(fn: Callable, args: tuple, *, platform: str = "tpu", mesh=None) -> Pr
         traced = jax.jit(flat).trace(*leaves)
     except Exception as error:  # the caller's function may raise anything
         raise LabError(f"fn {name} cannot be traced: {_first_line(error)}") from error
-    checks = [jax_export.DisabledSafetyCheck.custom_call("__gpu$xla.gpu.triton")]
+    checks = [jax_export.DisabledSafetyCheck.custom_call(name) for name in _GPU_CALLS]
     try:
-        with _without_locations():
+        with _without_locations(), _kind_of_device(platform, mesh):
             exported = jax_export.export(jax.jit(flat), platforms=[platform], disabled_checks=checks)(*leaves)
     except Exception as error:
         raise LabError(f"fn {name} cannot be lowered for {platform}: {_first_line(error)}") from error
@@ -111,6 +116,15 @@ def _without_locations() -> Iterator[None]:
             yield
         finally:
             jax.config.update(name, before)
+
+
+def _kind_of_device(platform: str, mesh):
+    """Pallas asks for the kind of GPU while it lowers; for one device there is no mesh that could tell."""
+    if platform != "cuda" or mesh is not None:
+        return nullcontext()
+    kind = AbstractDevice(device_kind=gpu_targets.TARGETS["h100"].kind, num_cores=None, platform="gpu")
+    one = AbstractMesh((1,), ("device",), axis_types=(AxisType.Auto,), abstract_device=kind)
+    return jax.sharding.use_abstract_mesh(one)
 
 
 def _refuse_dynamic(args):

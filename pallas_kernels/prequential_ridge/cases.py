@@ -1,7 +1,7 @@
 """What the laboratory costs and what every test of kernels runs, for this operation.
 
-Costs are of rows already gathered, on both sides, per row of one program. The kernel's include moving the states in and
-out once per call, which a call of thousands of rows does not notice. XLA is given whichever of its forms is estimated
+Costs are of rows already gathered, on both sides, per row of one program; moving the states in and out, once per call,
+is taken off the kernel's by the difference of two lengths. XLA is given whichever of its forms is estimated
 faster: for many programs one row of the recursion with programs along lanes, for wide features one block of the
 lockstep form; the loop around either would only add to it. On a v5e, cycles per row:
 
@@ -28,11 +28,12 @@ _MANY = 512  # programs of XLA's recursion; with 128 of them 35 and 155 cycles p
 
 
 def cases():
-    """Many narrow programs, as many wider ones as fill a register's lanes, few wide ones."""
+    """Many narrow programs, few wide ones; and, heavier, as many as fill a register's lanes at Adult's width."""
     return (
-        _lanes("d25", 25, _blocks.BlockSizes(32, 256), num_blocks=8),
-        _lanes("d96", 96, _blocks.BlockSizes(16, 128), num_blocks=1),
-        _tiles("d256", 256, _blocks.BlockSizes(32, 4), num_blocks=2),
+        _lanes("d25", 25, _blocks.BlockSizes(32, 256), num_blocks=4),
+        _tiles("d160", 160, _blocks.BlockSizes(32, 2), num_blocks=2),
+        _lanes("d96", 96, _blocks.BlockSizes(8, 128), num_blocks=2)._replace(slow=True),
+        _tiles("d256", 256, _blocks.BlockSizes(32, 4), num_blocks=2)._replace(slow=True),
     )
 
 
@@ -40,8 +41,8 @@ def sweep():
     """Block sizes to try: each layout where it serves, the same number of rows for all sizes of a bucket."""
     for dim, width, rows, tried in (
         (25, 48, 256, ((8, 128), (16, 128), (32, 128), (8, 256), (16, 256), (32, 256))),
-        (96, 112, 16, ((8, 128), (16, 128))),
-        (256, 1 << 20, 64, ((16, 4), (32, 2), (32, 4), (64, 4))),
+        (96, 112, 32, ((8, 128), (16, 128))),
+        (256, 1 << 20, 128, ((16, 4), (32, 2), (32, 4), (64, 4))),
     ):
         layout = _lanes if width < 1 << 20 else _tiles
         for sizes in (_blocks.BlockSizes(*pair) for pair in tried):
@@ -53,15 +54,26 @@ def sweep():
 def _lanes(name, dim, sizes, num_blocks):
     registers = sizes.programs // _blocks.LANES
     tall = _blocks.round_up(dim, _blocks.SUBLANES)
-    args = (
-        _abstract(1, num_blocks, registers, sizes.rows, tall, _blocks.LANES),
-        _abstract(1, num_blocks, registers, sizes.rows, _blocks.LANES),
-        _abstract(1, registers, dim + 1, tall, _blocks.LANES),
-        _abstract(1, dtype=jnp.int32),
-    )
+
+    def args(num_blocks):
+        return (
+            _abstract(1, num_blocks, registers, sizes.rows, tall, _blocks.LANES),
+            _abstract(1, num_blocks, registers, sizes.rows, _blocks.LANES),
+            _abstract(1, registers, dim + 1, tall, _blocks.LANES),
+            _abstract(1, dtype=jnp.int32),
+        )
+
     kernel = functools.partial(kernel_tpu_lanes.stream, width=dim)
     of_peer = tuple(_abstract(*shape, _MANY) for shape in ((dim, dim), (dim,), (dim,), ()))
-    return Case(name, kernel, args, _one_row, of_peer, sizes.programs * sizes.rows * num_blocks, "row", _MANY)
+    return _case(name, kernel, args, sizes, num_blocks, _one_row, of_peer, _MANY)
+
+
+def _case(name, kernel, args, sizes, num_blocks, peer, of_peer, rows_of_peer):
+    """Half as many blocks are taken off, where there is more than one."""
+    less = num_blocks // 2
+    rows = sizes.programs * sizes.rows * (num_blocks - less)
+    shorter = args(less) if less else None
+    return Case(name, kernel, args(num_blocks), peer, of_peer, rows, "row", rows_of_peer, shorter)
 
 
 def _one_row(factor, weights, x, y):
@@ -76,16 +88,18 @@ def _one_row(factor, weights, x, y):
 
 def _tiles(name, dim, sizes, num_blocks):
     columns = _blocks.round_up(dim + 1, _blocks.LANES)
-    args = (
-        _abstract(1, num_blocks, sizes.programs, sizes.rows, columns),
-        _abstract(sizes.programs, columns, columns),
-        _abstract(1, dtype=jnp.int32),
-    )
+
+    def args(num_blocks):
+        return (
+            _abstract(1, num_blocks, sizes.programs, sizes.rows, columns),
+            _abstract(sizes.programs, columns, columns),
+            _abstract(1, dtype=jnp.int32),
+        )
+
     kernel = functools.partial(kernel_tpu_tiles.stream, width=dim, sizes=sizes)
-    shapes = ((dim, dim), (dim,), (_BLOCK, dim), (_BLOCK,))
-    of_peer = tuple(_abstract(2 * sizes.programs, *shape) for shape in shapes)
-    rows, of_peers = sizes.programs * sizes.rows * num_blocks, 2 * sizes.programs * _BLOCK
-    return Case(name, kernel, args, jax.vmap(xla.learn), of_peer, rows, "row", of_peers, slow=True)
+    peers = 2 * sizes.programs
+    of_peer = tuple(_abstract(peers, *shape) for shape in ((dim, dim), (dim,), (_BLOCK, dim), (_BLOCK,)))
+    return _case(name, kernel, args, sizes, num_blocks, jax.vmap(xla.learn), of_peer, peers * _BLOCK)
 
 
 def _abstract(*shape, dtype=jnp.float32):

@@ -29,7 +29,7 @@ def entries():
             yield pytest.param(entry, id=entry.id, marks=pytest.mark.slow if entry.case.slow else ())
 
 
-@pytest.mark.parametrize(("example", "chip"), examples())
+@pytest.mark.parametrize(("example", "chip"), list(examples()))
 def test_the_public_function_compiles_and_fits(compiler, example, chip):
     args = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), example.args)
     report = compile_for(lambda *args: example.call(*args, impl=None), args, chip)
@@ -37,7 +37,7 @@ def test_the_public_function_compiles_and_fits(compiler, example, chip):
     assert report.kernels, "the compiled program has no kernel of ours"
 
 
-@pytest.mark.parametrize("entry", entries())
+@pytest.mark.parametrize("entry", list(entries()))
 def test_a_kernel_keeps_its_budget(compiler, entry):
     stored = budgets.stored()
     if stored["compiler"] != compiler:
