@@ -145,7 +145,7 @@ def row(**changes):
 def test_a_budget_may_be_passed_by_three_per_cent_and_no_more():
     assert budgets.compare(row(), row(cycles=100.0)) is None
     why = budgets.compare(row(cycles=103.1), row(cycles=100.0))
-    assert "twice/small/v5e/kernel takes 103 cycles per call, +3.1% against its budget of 100" in why
+    assert "twice/small/v5e/kernel takes 103.1 cycles per call, +3.1% against its budget of 100" in why
     assert budgets.ACCEPT in why
     assert "\n" not in why
 
