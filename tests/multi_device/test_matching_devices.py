@@ -1,4 +1,4 @@
-"""Matching on eight devices: the simulator draws and decides what one device does; the philosopher's top bits spread."""
+"""Matching on eight devices: simulators draw and decide what one device does; the philosopher's top bits spread."""
 
 import jax
 import jax.numpy as jnp
