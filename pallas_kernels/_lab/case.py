@@ -30,7 +30,8 @@ class Case(NamedTuple):
       peer_units: how many of `per` one call of the peer does; None if as many.
       shorter: arguments of a call that is as large but for its length; its cost is taken off, so that what every call
         pays once, and a call of real length does not notice, is not charged to a few units.
-      slow: whether its budget is left to the slow tests; a kernel's first case never is.
+      slow: whether its budget is left to the slow tests; a kernel's first case never is, and should be simulated within
+        some three seconds.
     """
 
     name: str

@@ -30,7 +30,7 @@ _MANY = 512  # programs of XLA's recursion; with 128 of them 35 and 155 cycles p
 def cases():
     """Many narrow programs, few wide ones; and, heavier, as many as fill a register's lanes at Adult's width."""
     return (
-        _lanes("d25", 25, _blocks.BlockSizes(32, 256), num_blocks=4),
+        _lanes("d25", 25, _blocks.BlockSizes(32, 256), num_blocks=2),
         _tiles("d160", 160, _blocks.BlockSizes(32, 2), num_blocks=2),
         _lanes("d96", 96, _blocks.BlockSizes(8, 128), num_blocks=2)._replace(slow=True),
         _tiles("d256", 256, _blocks.BlockSizes(32, 4), num_blocks=2)._replace(slow=True),

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.tpu_aot
 KERNELS = _discover.kernels()
 
 
-#: The budgets compile every kernel for all chips anyway; here it is the function around the kernel.
+#: One of each family; the others are left to the slow tests, but for a kernel's first case, which is held on all.
 FIRST_CHIPS = ("v5e", "v6e")
 
 
@@ -26,7 +26,9 @@ def examples():
 def entries():
     for entry in budgets.budgeted():
         if entry.impl == "kernel":
-            yield pytest.param(entry, id=entry.id, marks=pytest.mark.slow if entry.case.slow else ())
+            first = _discover.load(entry.kernel, "cases").cases()[0].name == entry.case.name
+            slow = entry.case.slow or not (first or entry.chip in FIRST_CHIPS)
+            yield pytest.param(entry, id=entry.id, marks=pytest.mark.slow if slow else ())
 
 
 @pytest.mark.parametrize(("example", "chip"), list(examples()))
