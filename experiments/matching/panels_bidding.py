@@ -71,6 +71,9 @@ def multiplier_panel(ax, run) -> None:
         point = run.results["fixed_point"][place]
         label = "fixed point" if place == 0 else "_nolegend_"
         style.reference(ax, run.curves["step"][[0, -1]], [point, point], label, color=look.color, linewidth=0.8)
+    ax.set_ylim(
+        top=1.35 * max(run.results["fixed_point"].max(), run.curves["multiplier/independent"].mean(axis=1).max())
+    )
     ax.set_xlabel("rounds")
     ax.set_ylabel("pacing multiplier, alone")
 
@@ -86,7 +89,7 @@ def lies_panel(ax, run) -> None:
         )
     ax.axhline(0, color="0.6", linewidth=0.6, zorder=1)
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(FixedLocator(scales))
+    ax.xaxis.set_major_locator(FixedLocator(scales[np.isin(np.log2(scales), (-2, -1, 0, 1, 2))]))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(ScalarFormatter())
     ax.tick_params(axis="x", labelsize=6)

@@ -20,6 +20,7 @@ def draw(runs):
     for ax, panel in zip(axes[0], (panels.gains_panel, panels.multiplier_panel, panels.lies_panel), strict=True):
         panel(ax, run)
         ax.legend(fontsize=5.5)
+    axes[0, 1].legend(fontsize=5.5, ncols=2, loc="upper left")
     return fig
 
 
