@@ -81,8 +81,9 @@ def program(config, mesh):
             metrics[f"submodular/{name}"] = jnp.maximum(
                 failed.submodular, jnp.maximum(failed.monotone, failed.subadditive)
             )
-        for name, model in drawn.items():
+        for name in MODELS:
             for constraint in CONSTRAINTS:
+                model = drawn[name]
                 problem = constrained(prng.per_step(key, step), model, size, constraint)
                 found = assortment.search(problem, constraint, epsilon=config.algo.epsilon)
                 greedy = assortment.run(problem, assortment.Params(most, "greedy"), validate=False)
@@ -107,6 +108,8 @@ def main(config, run, mesh):
 
 def optima(config, keys):
     """The optimum of every problem, by looking at all sets."""
+    import itertools
+
     import numpy as np
 
     from experiments.matching import lanes
@@ -117,10 +120,10 @@ def optima(config, keys):
     for step, size in enumerate(config.problem.sizes):
         for r, replicate in enumerate(keys):
             key = prng.per_step(replicate, step)
-            for name, model in models(key, max(config.problem.sizes), size, lanes.number(config)).items():
-                for constraint in CONSTRAINTS:
-                    best = assortment_oracles.brute_force(constrained(key, model, size, constraint))
-                    found[f"{name}/{constraint}/optimum"][step, r] = best.value
+            drawn = models(key, max(config.problem.sizes), size, lanes.number(config))
+            for name, constraint in itertools.product(MODELS, CONSTRAINTS):
+                best = assortment_oracles.brute_force(constrained(key, drawn[name], size, constraint))
+                found[f"{name}/{constraint}/optimum"][step, r] = best.value
     return found
 
 

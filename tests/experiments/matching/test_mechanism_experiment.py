@@ -10,7 +10,7 @@ from experiments.matching import mechanism as question
 from research.core import prng
 
 SMALL = {"problem.cases": (("er", 0.7, 3, 5), ("hard", 0.724, 3, 5)), "run.num_steps": 2, "run.replicates": 3,
-         "algo.rollouts": (8, 16), "run.runs": 8}  # fmt: skip
+         "algo.rollouts": (8,), "run.runs": 8}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
