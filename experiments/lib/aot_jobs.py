@@ -160,8 +160,7 @@ def _kernel(job: KernelJob):
     case, target = case_of(job), parse_target(*job.target)
     if job.simulate and not isinstance(target, Gpus):
         return marginal.cost(case, job.impl, target, fresh=job.fresh)
-    fn = case.kernel if job.impl == "kernel" else case.peer
-    args = case.args if job.impl == "kernel" or case.peer_args is None else case.peer_args
+    fn, args, _ = case.side(job.impl)
     return _compiled(job, fn, args, target, None)
 
 

@@ -84,8 +84,7 @@ def row(answer: Answer) -> dict[str, Any]:
     if program:
         return aot_table.program_row(asked, report)
     case = case_of(job)
-    peer = job.impl == "xla" and case.peer_units is not None
-    return aot_table.kernel_row(asked, case.peer_units if peer else case.units, case.per, report)
+    return aot_table.kernel_row(asked, case.side(job.impl)[2], case.per, report)
 
 
 def _asked(job: ProgramJob) -> dict[str, Any]:

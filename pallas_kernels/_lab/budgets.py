@@ -52,8 +52,7 @@ class Budgeted(NamedTuple):
 
     @property
     def units(self) -> float:
-        peer = self.impl == "xla" and self.case.peer_units is not None
-        return self.case.peer_units if peer else self.case.units
+        return self.case.side(self.impl)[2]
 
 
 def budgeted(only: str = "") -> Iterator[Budgeted]:
@@ -124,9 +123,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--accept", action="store_true", help="store what is found as the new budgets")
     parser.add_argument("--jobs", type=int, default=2, help="compilations at a time")
     options = parser.parse_args(arguments)
-    os.environ.setdefault(
-        "JAX_PLATFORMS", "cpu"
-    )  # nothing is run here; without it jax would look for a TPU, and say so
+    # Nothing is run here; without it jax would look for a TPU, and say so.
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
     try:
         entries = list(budgeted(options.only))
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:

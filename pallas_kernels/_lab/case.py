@@ -45,6 +45,13 @@ class Case(NamedTuple):
     shorter: tuple | None = None
     slow: bool = False
 
+    def side(self, impl: str) -> tuple[Callable[..., Any], tuple, float]:
+        """Function, arguments and units of one call: of the "kernel", or of "xla", its peer."""
+        if impl == "kernel":
+            return self.kernel, self.args, self.units
+        args = self.args if self.peer_args is None else self.peer_args
+        return self.peer, args, self.units if self.peer_units is None else self.peer_units
+
 
 class Example(NamedTuple):
     """A small call with sizes that fill no block, run in interpret mode by the tests that every kernel gets.

@@ -1,7 +1,5 @@
 """What a longer call of a kernel costs more than a shorter one: cycles per unit without what every call costs once."""
 
-import functools
-
 from pallas_kernels._lab import costing
 from pallas_kernels._lab.case import Case
 from pallas_kernels._lab.chips import Target
@@ -20,13 +18,11 @@ def cost(case: Case, impl: str, target: str | Target, *, fresh: bool = False) ->
     Raises:
       LabError: as `costing.cost`.
     """
-    ask = functools.partial(costing.cost, target=target, fresh=fresh)
-    if impl == "xla":
-        return ask(case.peer, case.args if case.peer_args is None else case.peer_args)
-    report = ask(case.kernel, case.args)
-    if case.shorter is None or report.cycles is None:
+    fn, args, _ = case.side(impl)
+    report = costing.cost(fn, args, target, fresh=fresh)
+    if impl == "xla" or case.shorter is None or report.cycles is None:
         return report
-    less = ask(case.kernel, case.shorter)
+    less = costing.cost(fn, case.shorter, target, fresh=fresh)
     return _difference(report, less) if less.fits else less
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 __all__ = [
     "at_least", "binary", "checked", "finite", "in_range", "interval", "is_concrete", "one_of", "positive",
-    "probability_vector", "require", "same_length", "shape",
+    "probability_vector", "require", "same_length", "shape", "steps_left",
 ]  # fmt: skip
 
 
@@ -109,6 +109,14 @@ def same_length(**arrays: Any) -> None:
     """All leading axes are equally long."""
     lengths = {name: np.shape(x)[0] for name, x in arrays.items()}
     require(len(set(lengths.values())) <= 1, ", ".join(arrays), "have equal lengths", lengths)
+
+
+def steps_left(num_steps: int, available: int, step: Any, note: str) -> None:
+    """`num_steps` more steps from `step` stay within the `available` ones; `note` may name {available} and {done}."""
+    if is_concrete(step):
+        done = int(step)
+        allowed = f"be <= {available - done}{note.format(available=available, done=done)}"
+        require(num_steps <= available - done, "Params.num_steps", allowed, num_steps)
 
 
 def checked(function: Callable) -> Callable:

@@ -303,10 +303,7 @@ def run(
     if validate:
         _validate(problem)
     state = init(problem, params, key) if state is None else state
-    if checks.is_concrete(state.step):
-        left = problem.arrivals.shape[0] - int(state.step)
-        allowed = f"be <= {left}, the times left"
-        checks.require(params.num_steps <= left, "Params.num_steps", allowed, params.num_steps)
+    checks.steps_left(params.num_steps, problem.arrivals.shape[0], state.step, ", the times left")
     return _run(problem, params, state)
 
 

@@ -145,9 +145,7 @@ def run(
     if validate:
         _validate(problem, params)
     num_steps = problem.arrivals.shape[0] if params.num_steps is None else params.num_steps
-    if checks.is_concrete(state.step):
-        left = problem.arrivals.shape[0] - int(state.step)
-        checks.require(num_steps <= left, "Params.num_steps", f"be <= {left}, the times left", num_steps)
+    checks.steps_left(num_steps, problem.arrivals.shape[0], state.step, ", the times left")
     return _run(problem, state, num_steps)
 
 

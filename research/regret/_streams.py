@@ -29,7 +29,4 @@ def require_rows(available, num_steps, step=0):
 
     A traced `step` is not checked: rounds past the end then have NaN loss, and the run's status says so.
     """
-    if validate.is_concrete(step):
-        left = available - int(step)
-        allowed = f"be <= {left} (the problem has {available} rounds, {int(step)} are done)"
-        validate.require(num_steps <= left, "Params.num_steps", allowed, num_steps)
+    validate.steps_left(num_steps, available, step, " (the problem has {available} rounds, {done} are done)")

@@ -1,5 +1,6 @@
-"""The toy experiment, run in this process or in one of its own."""
+"""The toy experiment, run in this process or in one of its own; and programs without a run directory."""
 
+import contextlib
 import importlib.util
 import os
 import subprocess
@@ -8,9 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import numpy as np
 import pytest
 
+from experiments.data import fetch
 from experiments.lib import app
+from experiments.lib import config as config_lib
+from experiments.lib import mesh as mesh_lib
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 WALK = CHECKOUT / "tests/experiments/toy/walk.py"
@@ -93,3 +98,31 @@ def start(environment, root):
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def player():
+    """`player(family)(reference, overrides) -> (config, curves)`: every metric by name, `[points, R, ...]`; skips
+    without data."""
+
+    def of_family(family):
+        return lambda reference, overrides=None: _play(f"configs/{family}/{reference}", overrides)
+
+    return of_family
+
+
+def _play(reference, overrides):
+    config = config_lib.resolve(reference, overrides).config
+    experiment = importlib.import_module(f"experiments.{config.experiment}")
+    rows = []
+    with jax.enable_x64(True) if config.numerics.x64 else contextlib.nullcontext():
+        program = experiment.program(config, mesh_lib.build({"rep": 1}))
+        try:
+            data, state = program.init()
+        except fetch.DataError as error:
+            pytest.skip(str(error))
+        for _ in range(config.run.num_steps // config.run.chunk):
+            state, metrics = program.advance(data, state)
+            rows.append(jax.device_get(metrics))
+    steps = config.run.chunk * np.arange(1, len(rows) + 1)
+    return config, {name: np.stack([row[name] for row in rows]) for name in rows[0]} | {"step": steps}
