@@ -60,6 +60,6 @@ class Problem(eqx.Module):
 
 
 def natural_residual(inclusion: Inclusion, u: Point, step_size: float = 1.0) -> Float[Array, ""]:
-    """|u - prox_{sG}(u - s F(u))| / s, zero exactly at solutions: n calls, which are monitoring and not the method's."""
+    """|u - prox_{sG}(u - s F(u))| / s, zero exactly at solutions. Costs n calls, of the monitoring."""
     moved = inclusion.prox(optax.tree.add_scale(u, -step_size, inclusion.full(u)), step_size)
     return optax.tree.norm(optax.tree.sub(u, moved)) / step_size
