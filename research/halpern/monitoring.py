@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from research.core import loops, prng
 from research.core import validate as checks
 from research.core.status import Status
-from research.core.types import Array, Float, Int, Key
+from research.core.types import Array, Bool, Float, Int, Key
 from research.halpern.inclusions import Point
 
 __all__ = ["Info", "Ledger", "Result", "check_strides", "draw_stride", "open_ledger", "spend", "stride_through", "take"]
@@ -88,6 +88,22 @@ def draw_stride(sampler: Callable[[Key, int], Array], key: Key, step: Int[Array,
     return drawn.reshape(stride, *drawn.shape[2:])
 
 
+@jax.custom_batching.custom_vmap
+def _anyone(going: Bool[Array, ""]) -> Bool[Array, ""]:
+    """Whether this lane, or under `vmap` any lane, is going.
+
+    One answer for the whole batch: a branch taken on it stays a branch under `vmap`, and so do the branches inside.
+    Branching on the lane's own status would turn all of them into selections, which evaluate both sides.
+    """
+    return going
+
+
+@_anyone.def_vmap
+def _anyone_of_lanes(axis_size, in_batched, going):
+    del axis_size
+    return (_anyone(jnp.any(going, axis=0)), False) if in_batched[0] else (_anyone(going), False)
+
+
 def take(
     advance: Callable[[Any], Any], measure: Callable[[Any], Float[Array, ""]], state: Any, tolerance, monitor_calls: int
 ) -> tuple[Any, Info]:
@@ -106,15 +122,18 @@ def take(
         residual = measure(after)
         ledger = after.ledger
         ledger = ledger._replace(monitor_calls=loops.count(ledger.monitor_calls, monitor_calls))
-        fine = residual <= DIVERGENCE * ledger.first + jnp.finfo(residual.dtype).tiny  # False for NaN
+        fine = residual <= DIVERGENCE * jnp.maximum(ledger.first, jnp.finfo(residual.dtype).eps)  # False for NaN
         done = fine & (residual <= tolerance) & (tolerance > 0)
         status = jnp.where(fine, jnp.where(done, Status.CONVERGED, Status.OK), Status.DIVERGED).astype(jnp.int32)
-        moved = jax.tree.map(lambda new, old: jnp.where(fine, new, old), after, state)
+        # A leaf that the stride left alone stays out of the selection: it may be one that lanes share, as the coins' key.
+        moved = jax.tree.map(lambda new, old: new if new is old else jnp.where(fine, new, old), after, state)
         # What was spent is spent, also by a stride that diverged.
         held = jnp.where(fine, residual, state.ledger.residual)
-        return moved._replace(ledger=ledger._replace(residual=held, status=status))
+        moved = moved._replace(ledger=ledger._replace(residual=held, status=status))
+        going = state.ledger.status == Status.OK  # in a batch this lane may have stopped before others
+        return jax.tree.map(lambda new, old: new if new is old else jnp.where(going, new, old), moved, state)
 
-    after = jax.lax.cond(state.ledger.status == Status.OK, go, lambda state: state, state)
+    after = jax.lax.cond(_anyone(state.ledger.status == Status.OK), go, lambda state: state, state)
     after = after._replace(step=state.step + 1)
     return after, Info(after.ledger.residual, after.ledger.calls, after.ledger.status)
 
