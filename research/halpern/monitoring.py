@@ -125,7 +125,7 @@ def take(
         fine = residual <= DIVERGENCE * jnp.maximum(ledger.first, jnp.finfo(residual.dtype).eps)  # False for NaN
         done = fine & (residual <= tolerance) & (tolerance > 0)
         status = jnp.where(fine, jnp.where(done, Status.CONVERGED, Status.OK), Status.DIVERGED).astype(jnp.int32)
-        # A leaf that the stride left alone stays out of the selection: it may be one that lanes share, as the coins' key.
+        # What a stride left alone stays out of the selection: lanes may share it, as they do the key of the coins.
         moved = jax.tree.map(lambda new, old: new if new is old else jnp.where(fine, new, old), after, state)
         # What was spent is spent, also by a stride that diverged.
         held = jnp.where(fine, residual, state.ledger.residual)
