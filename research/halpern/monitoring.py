@@ -70,7 +70,7 @@ def spend(ledger: Ledger, calls: int | Int[Array, ""]) -> Ledger:
 
 def check_strides(params: Any) -> None:
     """The fields that all methods have: `num_steps`, `stride`, `tolerance`."""
-    checks.at_least("Params.num_steps", params.num_steps, 0)
+    checks.at_least("Params.num_steps", params.num_steps, 1)
     checks.at_least("Params.stride", params.stride, 1)
     checks.at_least("Params.tolerance", params.tolerance, 0)
 

@@ -1,7 +1,7 @@
 """When to anchor, when to refresh, how much to draw: the schedules of both algorithms, and the certificate of a step.
 
-The certificate is a number: `page_margin` <= 1 proves the bound `research.halpern.bounds.page_residual`. It is linear in
-step_size * L, so the largest certified step is its reciprocal.
+The certificate is a number: `page_margin` <= 1 proves `research.halpern.bounds.page_residual`. It is linear in
+step_size * L, so that the largest certified step is its reciprocal.
 Source: `cai:24`, Algorithm 1 and its experiments; the certificate is our own, from the potential
 A_k |w_k|^2 + B_k <w_k, u_k - u_0> + a_k |estimate_k - F(u_k)|^2 with w_k = F(u_k) + g_k.
 
@@ -19,8 +19,9 @@ from research.core import validate as checks
 from research.core.types import Array, Float, Int
 
 __all__ = [
-    "Contraction", "Refresh", "authors_inner_steps", "batch_size", "certified_limit", "halpern_anchor", "inner_contraction",
-    "page_anchor", "page_margin", "page_refresh", "practical_inner_steps", "refresh_probability", "theory_inner_steps",
+    "Contraction", "Refresh", "authors_inner_steps", "batch_size", "certified_limit", "halpern_anchor",
+    "inner_contraction", "page_anchor", "page_margin", "page_refresh", "practical_inner_steps", "refresh_probability",
+    "theory_inner_steps",
 ]  # fmt: skip
 
 #: The certificate tries this many shares of Young's inequality.
