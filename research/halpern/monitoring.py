@@ -22,7 +22,10 @@ from research.core.status import Status
 from research.core.types import Array, Bool, Float, Int, Key
 from research.halpern.inclusions import Point
 
-__all__ = ["Info", "Ledger", "Result", "check_strides", "draw_stride", "open_ledger", "spend", "stride_through", "take"]
+__all__ = [
+    "Info", "Ledger", "Result", "anyone", "check_strides", "draw_stride", "open_ledger", "spend", "stride_through",
+    "take",
+]  # fmt: skip
 
 #: Iterations drawn together. Part of the definition of the draws: changing it changes every number.
 DRAWN_TOGETHER = 64
@@ -89,7 +92,7 @@ def draw_stride(sampler: Callable[[Key, int], Array], key: Key, step: Int[Array,
 
 
 @jax.custom_batching.custom_vmap
-def _anyone(going: Bool[Array, ""]) -> Bool[Array, ""]:
+def anyone(going: Bool[Array, ""]) -> Bool[Array, ""]:
     """Whether this lane, or under `vmap` any lane, is going.
 
     One answer for the whole batch: a branch taken on it stays a branch under `vmap`, and so do the branches inside.
@@ -98,10 +101,10 @@ def _anyone(going: Bool[Array, ""]) -> Bool[Array, ""]:
     return going
 
 
-@_anyone.def_vmap
+@anyone.def_vmap
 def _anyone_of_lanes(axis_size, in_batched, going):
     del axis_size
-    return (_anyone(jnp.any(going, axis=0)), False) if in_batched[0] else (_anyone(going), False)
+    return (anyone(jnp.any(going, axis=0)), False) if in_batched[0] else (anyone(going), False)
 
 
 def take(
@@ -133,7 +136,7 @@ def take(
         going = state.ledger.status == Status.OK  # in a batch this lane may have stopped before others
         return jax.tree.map(lambda new, old: new if new is old else jnp.where(going, new, old), moved, state)
 
-    after = jax.lax.cond(_anyone(state.ledger.status == Status.OK), go, lambda state: state, state)
+    after = jax.lax.cond(anyone(state.ledger.status == Status.OK), go, lambda state: state, state)
     after = after._replace(step=state.step + 1)
     return after, Info(after.ledger.residual, after.ledger.calls, after.ledger.status)
 
