@@ -18,7 +18,7 @@ from research.core.types import Array, Float
 from research.halpern import proxes, sampling
 from research.halpern.inclusions import Inclusion
 
-__all__ = ["LeastSquares", "LinearModel", "Logistic", "least_squares", "logistic"]
+__all__ = ["Feasibility", "LeastSquares", "LinearModel", "Logistic", "feasibility", "least_squares", "logistic"]
 
 LAWS = ("importance", "uniform")
 
@@ -60,10 +60,13 @@ class LinearModel(Inclusion):
         """Rows are read once for both points."""
         index = draws[:, 0]
         rows, targets = self.features[index], self.targets[index]
-        margins = jnp.matmul(rows, jnp.stack([new, old], axis=1), precision=jax.lax.Precision.HIGHEST)
-        pull = self.link(margins[:, 0], targets) - self.link(margins[:, 1], targets)
-        pull = pull * self.weight[index] / draws.shape[0]
+        pull = self.pull_difference(rows, targets, new, old) * self.weight[index] / draws.shape[0]
         return jnp.matmul(pull, rows, precision=jax.lax.Precision.HIGHEST)
+
+    def pull_difference(self, rows, targets, new, old):
+        """phi at the new point less phi at the old one, `[b]`."""
+        margins = jnp.matmul(rows, jnp.stack([new, old], axis=1), precision=jax.lax.Precision.HIGHEST)
+        return self.link(margins[:, 0], targets) - self.link(margins[:, 1], targets)
 
     def sample(self, key, shape):
         if self.table is None:
@@ -81,6 +84,10 @@ class LeastSquares(LinearModel):
     def link(margin, target):
         return margin - target
 
+    def pull_difference(self, rows, targets, new, old):
+        """One margin, of the move."""
+        return jnp.matmul(rows, new - old, precision=jax.lax.Precision.HIGHEST)
+
 
 class Logistic(LinearModel):
     """F_i(u) = -t_i x_i sigmoid(-t_i x_i'u), t_i in {-1, 1}; built by `logistic`."""
@@ -88,6 +95,14 @@ class Logistic(LinearModel):
     @staticmethod
     def link(margin, target):
         return -target * jax.nn.sigmoid(-target * margin)
+
+
+class Feasibility(LinearModel):
+    """F_i = I - projection onto {u : x_i'u <= t_i}, |x_i| = 1; built by `feasibility`."""
+
+    @staticmethod
+    def link(margin, target):
+        return jnp.maximum(margin - target, 0)
 
 
 def _build(kind, features, targets, law, regulariser, slope):
@@ -152,3 +167,22 @@ def logistic(
         signs = jnp.abs(jnp.asarray(labels)) == 1
         validate.require(bool(jnp.all(signs)), "labels", "be -1 or 1", labels)
     return _build(Logistic, features, labels, law, regulariser or proxes.Nothing(), 0.25)
+
+
+def feasibility(
+    normals: Float[Array, "n D"], offsets: Float[Array, "n"], *, regulariser: proxes.Prox | None = None
+) -> Feasibility:
+    """Half-spaces {u : normals[i]'u <= offsets[i]} to meet: F(u) is the mean step to their projections. L = 1.
+
+    L_F is the largest eigenvalue of the mean of x_i x_i' over the unit normals x_i: it bounds F's constant, and is it
+    where all half-spaces are violated.
+
+    Raises ValueError as `least_squares`, and for a normal that is zero.
+    """
+    normals = jnp.asarray(normals)
+    validate.shape("normals", normals, (None, None))
+    length = jnp.linalg.norm(normals, axis=1)
+    validate.positive("length of every normal", length)
+    scaled = normals / length[:, None], jnp.asarray(offsets, normals.dtype) / length
+    model = _build(Feasibility, *scaled, "uniform", regulariser or proxes.Nothing(), 1.0)
+    return eqx.tree_at(lambda m: m.lipschitz, model, jnp.ones_like(model.lipschitz))

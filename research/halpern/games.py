@@ -12,6 +12,7 @@ vector do not matter: with exact F every iterate stays as it is, while |A_c| may
 Source: `cai:24` for the paired draw; exact constants and centring are ours, tested.
 """
 
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -19,13 +20,17 @@ import jax
 import jax.numpy as jnp
 
 from research.core import validate
-from research.core.types import Array, Float
-from research.halpern import projections, sampling
+from research.core.types import Array, Float, Int
+from research.halpern import proxes, sampling
 from research.halpern.inclusions import Inclusion
 
-__all__ = ["MatrixGame", "duality_gap", "matrix_game", "uniform_start"]
+__all__ = [
+    "MatrixGame", "duality_gap", "matrix_game", "nemirovski", "policeman_burglar", "spectral_norm", "uniform_start",
+]  # fmt: skip
 
 SPLITS = ("importance", "paired")
+#: Up to this many draws their rows are added one by one: half the time of gathering them for a product.
+ADDED_ONE_BY_ONE = 32
 
 
 class MatrixGame(Inclusion):
@@ -39,6 +44,7 @@ class MatrixGame(Inclusion):
     column_weight: Float[Array, "C"]  # 1 / c_j
     row_table: Any  # AliasTable, or None for the paired draw
     column_table: Any
+    constraint: proxes.Prox  # of the pair (x, y)
     lipschitz: Float[Array, ""]
     lipschitz_full: Float[Array, ""]  # the spectral norm of A
     split: str = eqx.field(static=True)
@@ -69,17 +75,15 @@ class MatrixGame(Inclusion):
         return backward + self.row_cost, -forward - self.column_cost
 
     def difference(self, draws, new, old):
-        """One row and one column are read per draw, and two entries of the points."""
+        """One row and one column are read per draw, and two entries of each point.
+
+        Microseconds per draw inside a compiled scan, float32 on one Xeon core: 0.23, 0.55, 1.2 at R = C = 400, 1024,
+        2048.
+        """
         row, column = draws[:, 0], draws[:, -1]
-        num_draws = draws.shape[0]
-        in_y = (new[1][row] - old[1][row]) * self.row_weight[row] / num_draws
-        in_x = (new[0][column] - old[0][column]) * self.column_weight[column] / num_draws
-        if num_draws == 1:
-            return in_y * self.rows[row[0]], -in_x * self.columns[column[0]]
-        return (
-            jnp.matmul(in_y, self.rows[row], precision=jax.lax.Precision.HIGHEST),
-            -jnp.matmul(in_x, self.columns[column], precision=jax.lax.Precision.HIGHEST),
-        )
+        in_y = (new[1][row] - old[1][row]) * self.row_weight[row] / draws.shape[0]
+        in_x = (new[0][column] - old[0][column]) * self.column_weight[column] / draws.shape[0]
+        return _mix(in_y, self.rows, row), _mix(-in_x, self.columns, column)
 
     def sample(self, key, shape):
         if self.split == "paired":
@@ -89,7 +93,14 @@ class MatrixGame(Inclusion):
         return jnp.stack(drawn, axis=-1)
 
     def prox(self, v, step_size):
-        return projections.simplex(v[0]), projections.simplex(v[1])
+        return self.constraint(v, step_size)
+
+
+def _mix(weights: Float[Array, "b"], rows: Float[Array, "m k"], index: Int[Array, "b"]) -> Float[Array, "k"]:
+    """sum_b weights[b] rows[index[b]]."""
+    if index.shape[0] <= ADDED_ONE_BY_ONE:
+        return functools.reduce(jnp.add, [weights[k] * rows[index[k]] for k in range(index.shape[0])])
+    return jnp.matmul(weights, rows[index], precision=jax.lax.Precision.HIGHEST)
 
 
 def matrix_game(
@@ -99,14 +110,16 @@ def matrix_game(
     centred: bool = True,
     row_cost: Float[Array, "C"] | None = None,
     column_cost: Float[Array, "R"] | None = None,
+    constraint: proxes.Prox | None = None,
 ) -> MatrixGame:
-    """The game y'Ax + a'x - ... of a matrix, with its exact constants: O(R C min(R, C)) for the spectral norm.
+    """The game y'Ax + a'x + d'y of a matrix, with its exact constants: O(R C min(R, C)) for the spectral norm.
 
     Args:
       matrix: A, finite; y maximises over rows, x minimises over columns.
       split: "importance" or "paired" (square A only).
       centred: draw from A less its row and column means.
       row_cost, column_cost: a and d of F(x, y) = (A'y + a, -Ax - d), 0 by default; never sampled.
+      constraint: the prox of G on the pair (x, y), the two simplices by default; another one cannot be centred.
 
     Raises ValueError for a matrix that is not finite, has no entry, or is zero (after centring), or for a paired draw
     from one that is not square.
@@ -119,6 +132,10 @@ def matrix_game(
     validate.finite("matrix", matrix)
     if split == "paired":
         validate.require(num_rows == num_columns, "matrix", "be square for the paired split", matrix.shape)
+    if constraint is None:
+        constraint = proxes.Product((proxes.Simplex(), proxes.Simplex()))
+    else:
+        validate.require(not centred, "centred", "be False where the players are not on simplices", centred)
     row_cost = jnp.zeros(num_columns, matrix.dtype) if row_cost is None else jnp.asarray(row_cost, matrix.dtype)
     column_cost = jnp.zeros(num_rows, matrix.dtype) if column_cost is None else jnp.asarray(column_cost, matrix.dtype)
     validate.shape("row_cost", row_cost, (num_columns,))
@@ -142,7 +159,18 @@ def matrix_game(
         weights = tuple(jnp.where(part > 0, total / jnp.where(part > 0, part, 1), 0) for part in (in_rows, in_columns))
         tables = sampling.alias_table(in_rows / total), sampling.alias_table(in_columns / total)
     return MatrixGame(
-        matrix, matrix.T.copy(), row_cost, column_cost, *weights, *tables, lipschitz, spectral_norm(matrix), split
+        rows=matrix,
+        columns=matrix.T.copy(),
+        row_cost=row_cost,
+        column_cost=column_cost,
+        row_weight=weights[0],
+        column_weight=weights[1],
+        row_table=tables[0],
+        column_table=tables[1],
+        constraint=constraint,
+        lipschitz=lipschitz,
+        lipschitz_full=spectral_norm(matrix),
+        split=split,
     )
 
 
@@ -169,3 +197,39 @@ def duality_gap(game: MatrixGame, u: tuple[Float[Array, "C"], Float[Array, "R"]]
     against_y, against_x = game.full(u)
     best = jnp.max(-against_x) + jnp.vdot(game.row_cost, x)
     return best - jnp.min(against_y) - jnp.vdot(game.column_cost, y)
+
+
+def policeman_burglar(worth: Float[Array, "n"], *, theta: float = 0.8, weight: str = "row") -> Float[Array, "n n"]:
+    """The matrix A_ij = w (1 - exp(-theta |i - j|)): a burglar picks a house, a policeman a post.
+
+    Args:
+      worth: w, the worth of each house, >= 0 and finite.
+      theta: > 0.
+      weight: "row" (w_i: the maximiser is the burglar) or "column" (w_j, as in the published experiment). These are
+        different games: the second has a pure minimiser, and its value is close to min w.
+
+    Source: `juditsky:11` for rows (recalled); `cai:24` for columns.
+    """
+    worth = jnp.asarray(worth)
+    validate.one_of("weight", weight, ("row", "column"))
+    validate.shape("worth", worth, (None,))
+    validate.finite("worth", worth)
+    validate.at_least("worth", worth, 0)
+    validate.positive("theta", theta)
+    place = jnp.arange(worth.shape[0], dtype=worth.dtype)
+    distance = jnp.abs(place[:, None] - place[None, :])
+    return (worth[:, None] if weight == "row" else worth[None, :]) * -jnp.expm1(-theta * distance)
+
+
+def nemirovski(n: int, *, kind: int, alpha: float = 1.0, dtype: Any = None) -> Float[Array, "n n"]:
+    """Test matrices, i and j from 1: ((i + j - 1) / (2n - 1))^alpha of kind 1, ((|i - j| + 1) / (2n - 1))^alpha of kind 2.
+
+    Raises ValueError for n < 1, another kind, or alpha <= 0.
+    Source: `juditsky:11` (recalled).
+    """
+    validate.at_least("n", n, 1)
+    validate.one_of("kind", kind, (1, 2))
+    validate.positive("alpha", alpha)
+    place = jnp.arange(1.0, n + 1, dtype=dtype)
+    i, j = place[:, None], place[None, :]
+    return ((i + j - 1 if kind == 1 else jnp.abs(i - j) + 1) / (2 * n - 1)) ** alpha
