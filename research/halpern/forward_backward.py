@@ -52,7 +52,7 @@ def certified_step(problem: Problem) -> Float[Array, ""]:
 
 
 def validate(problem: Problem, params: Params) -> None:
-    """Raises ValueError for a step beyond 2 / L_F and for class B, unless `params.unsafe`; traced values are passed by."""
+    """Raises ValueError for a step beyond 2 / L_F and for class B, unless `params.unsafe`; skips traced values."""
     inclusion = problem.inclusion
     _draws.check_constants(inclusion)
     _draws.check_calls(inclusion.num_components, params.stride)

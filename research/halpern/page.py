@@ -107,8 +107,8 @@ def validate(problem: Problem, params: Params) -> None:
         checks.require(params.unsafe, "Params.unsafe", wanted, params.unsafe)
         wanted = "be given for an inclusion that is not cocoercive on average"
         checks.require(params.step_size is not None, "Params.step_size", wanted, params.step_size)
-    elif params.step_size is not None and checks.is_concrete(params.refresh):
-        _draws.check_below(params.step_size, certified_step(problem, params), params.unsafe, strictly=False)
+    elif params.step_size is not None and not params.unsafe and checks.is_concrete(params.refresh):
+        _draws.check_below(params.step_size, certified_step(problem, params), False, strictly=False)
 
 
 def init(problem: Problem, params: Params, key: Key) -> State:
