@@ -222,7 +222,11 @@ def policeman_burglar(worth: Float[Array, "n"], *, theta: float = 0.8, weight: s
 
 
 def nemirovski(n: int, *, kind: int, alpha: float = 1.0, dtype: Any = None) -> Float[Array, "n n"]:
-    """Test matrices, i and j from 1: ((i + j - 1) / (2n - 1))^alpha of kind 1, ((|i - j| + 1) / (2n - 1))^alpha of kind 2.
+    """Test matrices: with i, j = 1, ..., n, ((i + j - 1) / (2n - 1))^alpha and ((|i - j| + 1) / (2n - 1))^alpha.
+
+    Args:
+      kind: 1 or 2, for the one or the other.
+      alpha: > 0; usually 1/2, 1 or 2.
 
     Raises ValueError for n < 1, another kind, or alpha <= 0.
     Source: `juditsky:11` (recalled).

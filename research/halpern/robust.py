@@ -96,8 +96,8 @@ def robust_logistic(
 ) -> RobustLogistic:
     """The problem of given data.
 
-    L_F = |Z| / nu + max |z|^2 / 4 bounds F's constant wherever s lies in nu times the simplex. L bounds the average over
-    draws between two points of which one has uniform weights s; in general it is
+    L_F = |Z| / nu + max |z|^2 / 4 bounds F's constant wherever s lies in nu times the simplex. L bounds the average
+    over draws between two points of which one has uniform weights s; in general it is
 
         sqrt(n) |Z| / nu + sqrt(n) max |z|^2 / 4 * |s / nu|,   |s / nu| = 1 / sqrt(n) at the uniform weights,
 
