@@ -35,7 +35,9 @@ def moments(inclusion, draws, probabilities, new, old):
 
 
 def measure(inclusion, new, old):
-    """Over stacked pairs of points: |bias|, E|estimate|^2 / |move|^2, E|estimate|^2 / <F move, move>, |F move| / |move|."""
+    """Of stacked pairs of points, with d the move and F the change of the operator:
+    |bias|, E|estimate|^2 / |d|^2, E|estimate|^2 / <F, d>, |F| / |d|, <F, d> / |d|^2.
+    """
     draws, probabilities = law(inclusion)
 
     @jax.jit
