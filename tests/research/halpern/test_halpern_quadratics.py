@@ -15,10 +15,9 @@ def test_worked_example(x64):
     problem, solution = quadratics.ouyang_xu(4, jnp.float64)
     expected = [[0, 0, -1, 1], [0, -1, 1, 0], [-1, 1, 0, 0], [1, 0, 0, 0]]
     np.testing.assert_array_equal(4 * problem.coupling, expected)
-    np.testing.assert_allclose(problem.lipschitz_full, 0.739878441256, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(
-        quadratics.ouyang_xu(3, jnp.float64)[0].lipschitz_full, 0.697020566963, rtol=0, atol=1e-12
-    )
+    np.testing.assert_allclose(problem.lipschitz_full, 0.739878441256, rtol=0, atol=1e-10)
+    smaller, _ = quadratics.ouyang_xu(3, jnp.float64)
+    np.testing.assert_allclose(smaller.lipschitz_full, 0.697020566963, rtol=0, atol=1e-10)
     uniform = jnp.full(4, 0.25, jnp.float64)
     np.testing.assert_allclose(natural_residual(problem, (uniform, uniform)), 0.566823660851, rtol=0, atol=1e-12)
     ascent = problem.full((jnp.arange(1.0, 5), jnp.arange(5.0, 9)))
