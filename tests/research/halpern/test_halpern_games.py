@@ -108,7 +108,7 @@ def test_many_draws_are_the_mean_of_one(x64):
     draws = game.sample(prng.root_key(0), (games.ADDED_ONE_BY_ONE + 1,))
     each = jax.jit(jax.vmap(lambda draw: game.difference(draw[None], u, v)))(draws)
     for count in (3, len(draws)):
-        together = jax.jit(game.difference)(draws[:count], u, v)
+        together = jax.jit(lambda draws: game.difference(draws, u, v))(draws[:count])
         for a, b in zip(together, each, strict=True):
             np.testing.assert_allclose(a, jnp.mean(b[:count], axis=0), rtol=0, atol=1e-12)
 
