@@ -4,38 +4,38 @@ import jax
 import jax.numpy as jnp
 import linear_inclusions
 import numpy as np
-import pytest
 
 from research.core import prng
 from research.halpern import certificates, games
 from research.halpern.subproblem import Subproblem
 
 
-@pytest.mark.parametrize("step", [None, 0.05, 3.0], ids=["default step", "short", "long"])
-def test_error_bounds_hold_on_linear_operators(x64, step):
-    """24 operators x 16 candidates, from the resolvent itself to far away from it."""
+def test_error_bounds_hold_on_linear_operators(x64):
+    """24 operators x 16 candidates, from the resolvent itself to far away from it, x 3 steps of the certificate."""
     problems, _ = linear_inclusions.instances(prng.root_key(0), 24, 6)
 
-    def one(problem, key):
+    def one(problem, key, step):
         inclusion, u = problem.inclusion, problem.start
         scale = 3 / inclusion.lipschitz_full
         target = inclusion.resolvent(u, scale)
         candidate = target + 10.0 ** jax.random.uniform(key, minval=-9, maxval=2) * jax.random.normal(key, u.shape)
-        t = None if step is None else step / (scale * inclusion.lipschitz_full + 1)
+        t = step / (scale * inclusion.lipschitz_full + 1)
         found = certificates.certify(Subproblem(inclusion, u, scale), candidate, t)
         true = jnp.linalg.norm(found.point - target)
         held = certificates.is_accurate(found, 0.1), true <= 0.1 * jnp.linalg.norm(u - target)
         return found.error, true, found.residual, jnp.linalg.norm(inclusion.full(found.point)), *held
 
-    over = jax.vmap(jax.vmap(one, in_axes=(None, 0)), in_axes=(0, None))
-    error, true, residual, of_inclusion, said, so = jax.jit(over)(problems, prng.replicate_keys(prng.root_key(1), 16))
+    over_steps = jax.vmap(one, in_axes=(None, None, 0))
+    over = jax.jit(jax.vmap(jax.vmap(over_steps, in_axes=(None, 0, None)), in_axes=(0, None, None)))
+    keys, steps = prng.replicate_keys(prng.root_key(1), 16), jnp.array([1.0, 0.05, 3.0])
+    error, true, residual, of_inclusion, said, so = map(np.asarray, over(problems, keys, steps))
     assert np.all(true <= error * (1 + 1e-9) + 1e-14)
     np.testing.assert_allclose(residual, of_inclusion, rtol=1e-6, atol=1e-10)  # without a G it is the residual
     assert np.all(so | ~said)
     assert np.any(said)
     assert np.any(~said)
-    if step is None:
-        assert np.all(error <= 10 * true + 1e-12)  # tight: c L_F + 1 = 4, and the operator is 1-strongly monotone
+    # The default step, 1 / (c L_F + 1), is tight within the condition number of the subproblem, here 4, and some.
+    assert np.all(error[..., 0] <= 10 * true[..., 0] + 1e-12)
 
 
 def test_error_bounds_hold_on_simplices(x64):
