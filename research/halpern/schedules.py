@@ -1,4 +1,4 @@
-"""When to anchor, when to refresh, how much to draw: the schedules of both algorithms, and the certificate of a step.
+"""When to anchor, when to refresh, how much to draw: the schedules of Algorithm 1, and the certificate of its step.
 
 The certificate is a number: `page_margin` <= 1 proves `research.halpern.bounds.page_residual`. It is linear in
 step_size * L, so that the largest certified step is its reciprocal.
@@ -19,9 +19,8 @@ from research.core import validate as checks
 from research.core.types import Array, Float, Int
 
 __all__ = [
-    "Contraction", "Refresh", "authors_inner_steps", "batch_size", "certified_limit", "halpern_anchor",
-    "inner_contraction", "page_anchor", "page_margin", "page_refresh", "practical_inner_steps", "refresh_probability",
-    "theory_inner_steps",
+    "Refresh", "batch_size", "certified_limit", "halpern_anchor", "page_anchor", "page_margin", "page_refresh",
+    "refresh_probability",
 ]  # fmt: skip
 
 #: The certificate tries this many shares of Young's inequality.
@@ -144,48 +143,3 @@ def _margin(p, variance):
     carried = np.max(weight[2 : last + 2] * (1 - p[2 : last + 2]) * variance[2 : last + 2] / room[inside])
     own = np.max(np.where(estimated, ratio * (1 + _SHARES[:, None]), ratio), axis=1)
     return float(np.min(np.maximum(own, (1 + 1 / _SHARES) * carried)))
-
-
-class Contraction(NamedTuple):
-    """E|v_M - J|^2 <= factor * (1 + rate)^-M |v_0 - J|^2 for the inner solver's v_M and the resolvent J."""
-
-    step_size: float | Float[Array, ""]  # of the inner solver
-    rate: float | Float[Array, ""]
-    factor: float | Float[Array, ""]
-
-
-def inner_contraction(refresh, damping, scaled_lipschitz) -> Contraction:
-    """How fast variance-reduced forward-reflected-backward solves the resolvent's subproblem.
-
-    Args:
-      refresh: p in (0, 1), the probability of a snapshot.
-      damping: s in (0, 1), the share of the largest stable step.
-      scaled_lipschitz: c L > 0, L on average.
-
-    Source: our own derivation; the step is the one of `cai:24`.
-    """
-    step_size = damping * (refresh * (1 - refresh)) ** 0.5 / (scaled_lipschitz + 1)
-    rate = jnp.minimum(2 * step_size / (3 + damping), refresh * (1 - damping) / 2)
-    return Contraction(step_size, rate, (2 - refresh) / ((1 - refresh) * (1 - damping)))
-
-
-def theory_inner_steps(
-    k: Int[Array, "..."] | int, contraction: Contraction, accuracy: float = 0.25
-) -> Int[Array, "..."]:
-    """Inner steps M_k after which the error is at most accuracy / (k + 2) of |u_k - J(u_k)|, in root mean square."""
-    wanted = jnp.log(contraction.factor) + 2 * (jnp.log(k + 2.0) - jnp.log(accuracy))
-    return jnp.ceil(wanted / jnp.log1p(contraction.rate)).astype(jnp.int32)
-
-
-def practical_inner_steps(
-    k: Int[Array, "..."] | int, num_components: int, *, growing: bool = False
-) -> Int[Array, "..."]:
-    """M_k = n, or growing as ceil(n ln(k + 2)) for high accuracy without restarts. Not certified."""
-    if growing:
-        return jnp.ceil(num_components * jnp.log(k + 2.0)).astype(jnp.int32)
-    return jnp.full(jnp.shape(k), num_components, jnp.int32)
-
-
-def authors_inner_steps(k: Int[Array, "..."] | int, num_components: int) -> Int[Array, "..."]:
-    """M_k = floor(0.05 n ln(k + 2)), at least 1: what the paper's figures were drawn with. Not certified."""
-    return jnp.maximum(jnp.floor(0.05 * num_components * jnp.log(k + 2.0)), 1).astype(jnp.int32)

@@ -1,4 +1,4 @@
-"""Schedules of both algorithms and the certificate, against numbers worked out elsewhere."""
+"""The schedules of Algorithm 1 and its certificate, against numbers worked out elsewhere."""
 
 import math
 
