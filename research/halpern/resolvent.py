@@ -65,7 +65,7 @@ class Params(eqx.Module):
     safety: Float[Array, ""] | None = None  # s in (0, 1); None: 1/2 for "theory" and "certified", else 0.9
     probability: Float[Array, ""] | None = None  # p in (0, 1); None: min(1/2, 2 b / n), 1 / n for "authors"
     accuracy: Float[Array, ""] = 0.25  # in (0, 1): |v_k - J(u_k)| <= accuracy / (k + 2) |u_k - J(u_k)|
-    restart: Float[Array, ""] = 0.4  # in [0, 1); 0: never
+    restart: Float[Array, ""] = 0.4  # in [0, 1]; 0: never
     tolerance: Float[Array, ""] = 0.0  # residual to stop at; 0: never
     unsafe: bool = eqx.field(static=True, default=False)  # allow inner steps beyond the certified limit
 
