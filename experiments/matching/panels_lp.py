@@ -7,7 +7,17 @@ import numpy as np
 from experiments.lib import style
 from experiments.lib.tables import Measured
 
-__all__ = ["gap_panel", "largest_gap", "name", "primal_within", "quick_look", "seconds", "speedup", "time_panel"]
+__all__ = [
+    "clocks",
+    "gap_panel",
+    "largest_gap",
+    "name",
+    "primal_within",
+    "quick_look",
+    "seconds",
+    "speedup",
+    "time_panel",
+]
 
 _COLORS = ("blue", "sky", "green", "orange", "vermilion")
 _HIGHS = {"simplex": "s", "interior point": "D", "interior point, 1e-4": "v"}
@@ -26,7 +36,8 @@ def name(run) -> str:
     return f"{n} × {steps:,}" + (f", batch of {lanes}" if lanes > 1 else "")
 
 
-def _clocks(run) -> np.ndarray:
+def clocks(run) -> np.ndarray:
+    """Seconds of every row of `timing.jsonl`."""
     rows = [json.loads(line) for line in (run.path / "timing.jsonl").read_text().splitlines()]
     return np.array([row["seconds"] for row in rows])
 
@@ -34,13 +45,13 @@ def _clocks(run) -> np.ndarray:
 def seconds(run) -> np.ndarray:
     """Seconds per instance at every tolerance: the fastest lap but the first."""
     count = len(run.config.algo.tolerances)
-    laps = _clocks(run)[: run.config.run.num_steps].reshape(-1, count)
+    laps = clocks(run)[: run.config.run.num_steps].reshape(-1, count)
     return laps[1:].min(axis=0) / (run.config.problem.instances * run.config.run.replicates)
 
 
 def peer_seconds(run) -> dict[str, np.ndarray]:
     """The other solvers' seconds on the compared instances, `[K]` by name."""
-    peers, found = list(run.axes["peer"]), _clocks(run)[run.config.run.num_steps :]
+    peers, found = list(run.axes["peer"]), clocks(run)[run.config.run.num_steps :]
     return dict(zip(peers, found.reshape(len(peers), -1), strict=True)) if peers else {}
 
 
