@@ -22,6 +22,7 @@ def get_config(arg=""):
     c = mlc.ConfigDict({"experiment": "matching.philosopher", "seed": 0, "data": ""})
     c.problem = {"case": ("er", 0.5, n, steps), "instances": instances, "peer_times": peer_times}
     c.run = {
-        "num_steps": 2 if quick else 10 if n > 16 else 40, "chunk": 1, "replicates": 1, "runs": 256 if quick else 65_536,
+        "num_steps": 2 if quick else 10 if n > 16 else 40, "chunk": 1, "replicates": 1,
+        "runs": 256 if quick else 65_536,
     }  # fmt: skip
     return c
