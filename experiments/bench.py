@@ -126,7 +126,7 @@ def _show(case, rows, peak):
     for row in sorted(rows, key=lambda row: row["per_second"]):
         table.add_row(
             row["impl"],
-            f"{row['per_second']:,.4g}" if row["per_second"] < 1e4 else f"{row['per_second']:,.0f}",
+            f"{row['per_second']:.3g}",
             _duration(1 / row["per_second"]),
             str(row["repeats"]),
             f"{row['iqr_ms'] / row['median_ms']:.0%}",

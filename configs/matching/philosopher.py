@@ -2,7 +2,7 @@
 
   python -m experiments.matching.philosopher                                        # 5 s on two CPU cores
   python -m experiments.matching.philosopher --config=configs/matching/philosopher.py:20
-Expected: 2 ns per set and time at n = 20, 6 times faster than NumPy's bit views; 0.96 to 0.98 of LP-OnOpt.
+Expected: 1.5 ns per set and time at n = 20, 10 times faster than NumPy's bit views; 0.96 to 0.99 of LP-OnOpt.
 Figure: matching/fig_philosopher. Smoke: append "quick".
 """
 

@@ -30,7 +30,7 @@ _LP = (
 _LP_QUICK = ((8, 20, 1, 10.0, _SOME), (8, 20, 16, 10.0, _SOME))
 _LP_FULL = ((50, 200, 1, 60.0, _ONCE | {peers.MPAX: 2}), (200, 1000, 1, 300.0, _ONCE))
 #: n, T; and in the quick form.
-_DP, _DP_QUICK = ((12, 40), (16, 20), (20, 4)), ((8, 20), (10, 20))
+_DP, _DP_QUICK = ((12, 400), (16, 40), (20, 8)), ((8, 20), (10, 20))
 _FLOPS, _BYTES, _AUDIT = 16, 12, 3
 _COMPARED = 8  # instances of a batch that HiGHS solves
 
