@@ -22,7 +22,6 @@ __all__ = ["Info", "State", "allocations", "choose", "one_round", "relative_gap"
 _SAFETY = 0.8  # step size times measured curvature
 _GROWTH = 1.1  # of the step size, at most, per iteration; it may halve
 _STEP_SIZES = (0.02, 8.0)  # 1 is the step that the columns' own curvature allows
-_SOLVED = 0.5  # share of the gap below which what is unsolved at a temperature is not worth more iterations
 _PROGRESS = 0.9  # of what was unsolved, for a round to count
 
 
@@ -129,7 +128,7 @@ def one_round(lanes, params, state):
     progress = found.unsolved < _PROGRESS * state.unsolved
     stalled = jnp.where(progress, 0, state.stalled + 1)
     lowest = 8 * jnp.finfo(lam.dtype).eps
-    solved = found.unsolved < _SOLVED * (found.dual - found.primal)
+    solved = found.unsolved < params.solved * (found.dual - found.primal)
     cool = (solved | (stalled >= params.patience)) & (state.temperature * params.factor >= lowest)
     # lam is nearly linear in the temperature: from mu/f over mu to f mu it goes on by f times its last change.
     onwards = jnp.maximum(lam + _wide(state.cooled * params.factor) * (lam - state.settled), 0)

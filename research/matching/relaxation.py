@@ -25,8 +25,8 @@ from research.matching.certificates import Certificate, certificate, dual_value,
 from research.matching.problems import Problem
 
 __all__ = [
-    "Certificate", "Info", "Params", "Problem", "Result", "Solution", "State", "certificate", "dual_value", "example",
-    "init", "repair", "run", "smoothing_bias", "solve", "solve_batch", "step", "value", "waiting_values",
+    "PRECISE", "Certificate", "Info", "Params", "Problem", "Result", "Solution", "State", "certificate", "dual_value",
+    "example", "init", "repair", "run", "smoothing_bias", "solve", "solve_batch", "step", "value", "waiting_values",
 ]  # fmt: skip
 
 
@@ -37,15 +37,23 @@ class Params(eqx.Module):
     iterations: int = eqx.field(static=True, default=10)
     patience: int = eqx.field(static=True, default=40)  # rounds without progress at one temperature
     temperature: float = 0.1  # first, in units of the column's largest weight
-    factor: float = 0.35  # in (0, 1); 0.5 for tolerances below 1e-5
+    factor: float = 0.35  # in (0, 1)
+    solved: float = 0.5  # in (0, 1): share of the gap that may be unsolved at a temperature when it falls
 
     def __check_init__(self):
         for name in ("num_steps", "iterations", "patience"):
             checks.at_least(f"Params.{name}", getattr(self, name), 1)
         checks.positive("Params.temperature", self.temperature)
-        checks.positive("Params.factor", self.factor)
-        if checks.is_concrete(self.factor):
-            checks.require(float(self.factor) < 1, "Params.factor", "be < 1", self.factor)
+        for name in ("factor", "solved"):
+            share = getattr(self, name)
+            checks.positive(f"Params.{name}", share)
+            if checks.is_concrete(share):
+                checks.require(float(share) < 1, f"Params.{name}", "be < 1", share)
+
+
+#: For tolerances below 1e-5, in float64. A column that is overfull by a millionth, and whose multiplier is still many
+#: temperatures away, is no longer mended once it is cold: more of the gap must be closed while it is warm.
+PRECISE = Params(num_steps=600, iterations=20, factor=0.5, solved=0.1)
 
 
 class Result(NamedTuple):
@@ -97,7 +105,7 @@ def init(problem: Problem, params: Params, key: Key | None = None) -> State:
 def step(problem: Problem, params: Params, state: State) -> tuple[State, Info]:
     """One round: `params.iterations` gradient iterations, both bounds, and the next temperature.
 
-    The temperature falls once less than half of the gap is unsolved at it (`_sweeps.audit`), or after
+    The temperature falls once less than `params.solved` of the gap is unsolved at it (`_sweeps.audit`), or after
     `params.patience` rounds none of which lowered that part by a tenth; never below 8 units in the last place of 1,
     where it is lost in rounding.
     """
@@ -135,7 +143,8 @@ def solve(problem: Problem, params: Params | None = None, *, tolerance: float = 
     """Rounds until the relative gap (dual - primal) / dual is at most `tolerance`, `params.num_steps` at most.
 
     The gap is that of the arithmetic at hand, less an allowance for its rounding; `certificate` takes it again in
-    float64. In float32 tolerances below about 1e-5 are out of reach.
+    float64. In float32 tolerances below about 1e-5 are out of reach. In float64, of 256 instances of 10 x 20 (ER, BA,
+    vertex weights, geometric) 13 stay above 1e-6, at 4e-5 or less, by the default parameters, and none by `PRECISE`.
 
     Raises:
       ValueError: bad input (`problems.validate`) or a tolerance that is not positive; under `jit` only shapes.
