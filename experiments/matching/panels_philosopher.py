@@ -78,6 +78,7 @@ def time_panel(ax, runs) -> None:
         label=f"memory, {_BYTES} bytes at {_BYTES / memory:.0f} GB/s",
     )  # fmt: skip
     ax.set_yscale("log")
+    ax.set_ylim(memory / 2, 1e10 * max(one["numpy"] for one in found))  # a decade for the legend
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("offline nodes n")
     ax.set_ylabel("ns per set and time")
