@@ -1,11 +1,12 @@
-"""Speed of the kernels against their peers, as ratios of one run on one core.
+"""Speed of kernels and algorithms against their peers, as ratios of one run on one core.
 
-  python -m experiments.bench                       # all cases, about five minutes; rows are appended to bench.jsonl
+  python -m experiments.bench                       # all cases, about ten minutes; rows are appended to bench.jsonl
   python -m experiments.bench --only=adult --quick  # a twentieth of the rounds
+  python -m experiments.bench --only=lp --full      # with the cases whose peers need many minutes
 
 Everything runs on one core: the process is pinned, and BLAS, OpenMP and XLA get one thread, before any of them starts.
-Every pallas_kernels/<operation>/bench.py is found by its place. Peers that are not installed are left out with one
-line.
+Every pallas_kernels/<operation>/bench.py and experiments/<family>/bench.py is found by its place. Peers that are not
+installed are left out with one line.
 """
 
 import argparse
@@ -32,13 +33,15 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m experiments.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="run cases whose name contains this text")
     parser.add_argument("--out", default="bench.jsonl", help="JSON-lines file the rows are appended to")
-    parser.add_argument("--quick", action="store_true", help="a twentieth of the rounds")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="a twentieth of the rounds, small instances")
+    size.add_argument("--full", action="store_true", help="also the cases whose peers need many minutes")
     parser.add_argument("--repeats", type=int, default=20, help="timed calls of each implementation, at least 1")
     options = parser.parse_args(arguments)
     if options.repeats < 1:
         parser.error(f"--repeats must be >= 1, got {options.repeats}")
     _one_core()
-    rows = run(options.only, quick=options.quick, repeats=options.repeats)
+    rows = run(options.only, quick=options.quick, full=options.full, repeats=options.repeats)
     if not rows:
         parser.error(f"no case has {options.only!r} in its name")
     with open(options.out, "a") as file:
@@ -46,17 +49,17 @@ def main(arguments=None):
     print(f"{len(rows)} rows appended to {options.out}")
 
 
-def run(only="", *, quick=False, repeats=20):
+def run(only="", *, quick=False, full=False, repeats=20):
     """Rows of all cases whose name contains `only`; prints a table of each case as it ends."""
     import jax
 
     from experiments.lib import provenance
     from pallas_kernels import _bench
 
-    if importlib.util.find_spec("river") is None:
-        print('Peer left out: river is not installed (pip install -e ".[bench]").')
-    with jax.enable_x64(True):
-        peak = {name: _bench.matmul_rate(name) for name in ("float32", "float64")}
+    for peer in ("river", "mpax"):
+        if importlib.util.find_spec(peer) is None:
+            print(f'Peer left out: {peer} is not installed (pip install -e ".[bench]").')
+    peak = _bench.limits()
     stamp = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "git": provenance.revision().name,
@@ -64,21 +67,31 @@ def run(only="", *, quick=False, repeats=20):
         "device": _processor(),
     }
     rows = []
-    for case in _cases(quick):
+    for case in _cases(quick, full):
         if only not in case.name:
             continue
         measured = _bench.measure(case, peak, repeats)
-        _show(case, measured)
+        _show(case, measured, peak)
         rows += [row | stamp for row in measured]
     return rows
 
 
-def _cases(quick):
+def _cases(quick, full):
+    tables = _tables()
+    for bench in _benches():
+        yield from bench.cases(tables, quick)
+        if full and hasattr(bench, "full_cases"):
+            yield from bench.full_cases(tables)
+
+
+def _benches():
+    """The kernels' benchmarks, then the families'."""
     from pallas_kernels import _discover
 
-    tables = _tables()
     for kernel in _discover.kernels():
-        yield from _discover.load(kernel, "bench").cases(tables, quick)
+        yield _discover.load(kernel, "bench")
+    for path in sorted(pathlib.Path(__file__).parent.glob("*/bench.py")):
+        yield importlib.import_module(f"experiments.{path.parent.name}.bench")
 
 
 def _tables():
@@ -97,28 +110,38 @@ def _tables():
     return tables
 
 
-def _show(case, rows):
+def _show(case, rows, peak):
     from rich.console import Console
     from rich.table import Table
 
-    limit = next(row["limit_gflops"] for row in rows if row["dtype"] == "float32")
-    table = Table(title=f"{case.name} {case.shape}, {case.note}; limit {limit:.0f} Gflop/s")
-    table.add_column("implementation")
-    for column in (f"{case.unit}/s", "us each", "iqr", "compile s", "of limit", "useful", "x slowest"):
+    limit, memory = peak["float32"] / 1e9, peak["memory"] / 1e9
+    found = sorted({name for row in rows for name in row["report"]})
+    table = Table(title=f"{case.name} {case.shape}, {case.note}; limits {limit:.0f} Gflop/s, {memory:.0f} GB/s")
+    table.add_column("implementation", no_wrap=True)
+    shares = {"of_limit": "of limit", "of_limit_useful": "useful", "of_memory": "of memory"}
+    shares = {key: text for key, text in shares.items() if any(row[key] is not None for row in rows)}
+    for column in (f"{case.unit}/s", "each", "calls", "iqr", "compile s", *shares.values(), "x slowest", *found):
         table.add_column(column, justify="right")
     slowest = min(row["per_second"] for row in rows)
     for row in sorted(rows, key=lambda row: row["per_second"]):
-        share = ["" if row[key] is None else f"{row[key]:.0%}" for key in ("of_limit", "of_limit_useful")]
         table.add_row(
             row["impl"],
-            f"{row['per_second']:,.0f}",
-            f"{1e6 / row['per_second']:.2f}",
+            f"{row['per_second']:.3g}",
+            _duration(1 / row["per_second"]),
+            str(row["repeats"]),
             f"{row['iqr_ms'] / row['median_ms']:.0%}",
             f"{row['compile_ms'] / 1e3:.1f}",
-            *share,
+            *("" if row[key] is None else f"{row[key]:.0%}" for key in shares),
             f"{row['per_second'] / slowest:.1f}",
+            *(f"{row['report'][name]:.2g}" if name in row["report"] else "" for name in found),
         )
     Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _duration(seconds):
+    units = {"s": 1, "ms": 1e-3, "us": 1e-6}
+    unit, size = next(((unit, size) for unit, size in units.items() if seconds >= size), ("ns", 1e-9))
+    return f"{seconds / size:.3g} {unit}"
 
 
 def _one_core():

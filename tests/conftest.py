@@ -2,6 +2,11 @@
 
 `JAX_PLATFORMS=cuda python -m pytest -m gpu` and its like choose another platform. No compile cache is set: it writes
 entries in place, and a test process that reads one half-written would warn, which is an error here.
+
+Most of the time would go to LLVM's optimisation of programs that run once on a few numbers: they are compiled without
+it, which saves up to half of the work. What users get is tested by all that runs in a process of its own (experiments,
+figures, kernels for chips), by tests marked `optimized`, which are about bits, and by those marked `slow`; and by every
+test under `JAX_DISABLE_MOST_OPTIMIZATIONS=0 make unit`.
 """
 
 import os
@@ -21,6 +26,31 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_prng_impl", "threefry2x32")
 jax.config.update("jax_threefry_partitionable", True)
+
+#: Marks of tests that are compiled as for users.
+AS_SHIPPED = ("optimized", "slow", "multi_device", "tpu_aot", "gpu", "tpu")
+#: Whether the choice is ours: on the CPU, unless the environment has made it.
+CHOOSE = os.environ["JAX_PLATFORMS"] == "cpu" and "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ
+
+
+def _optimize(effort):
+    jax.config.update("jax_disable_most_optimizations", not effort)
+    return effort
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _effort():
+    """What compilation is set to; off from the start, for fixtures of modules, which come before the tests."""
+    return [_optimize(False) if CHOOSE else None]
+
+
+@pytest.fixture(autouse=True)
+def _optimization(request, _effort):
+    """The compiler's effort for one test; no program compiled with another effort takes part in it."""
+    wanted = any(request.node.get_closest_marker(mark) for mark in AS_SHIPPED)
+    if CHOOSE and [wanted] != _effort:
+        jax.clear_caches()
+        _effort[:] = [_optimize(wanted)]
 
 
 @pytest.fixture

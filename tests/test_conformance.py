@@ -13,12 +13,23 @@ from research.core import discover, prng
 from research.core.status import Status
 from research.core.types import ALGORITHM_NAMES
 
+#: Promises about bits are kept by what users compile.
+pytestmark = pytest.mark.optimized
+
 ALGORITHMS = [pytest.param(module, id=module.__name__.removeprefix("research.")) for module in discover.algorithms()]
 each_algorithm = pytest.mark.parametrize("algo", ALGORITHMS)
 
 
+@functools.cache
 def example(algo, seed=0):
+    """Made once: most of its operations are compiled one by one."""
     return algo.example(prng.root_key(seed))
+
+
+@functools.cache
+def start(algo):
+    """`init`, compiled once for all tests of a module."""
+    return jax.jit(algo.init)
 
 
 @functools.cache
@@ -83,7 +94,7 @@ def test_splitting_a_run_changes_nothing(algo):
     key = prng.root_key(1)
     half = dataclasses.replace(params, num_steps=params.num_steps // 2)
     whole = begin(algo)(problem, params, key)
-    first = begin(algo)(problem, half, key)
+    first = resume(algo)(problem, half, start(algo)(problem, half, key))
     second = resume(algo)(problem, half, first.state)
     assert_same_bits(second.state, whole.state)
     assert_same_bits(jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first.trace, second.trace), whole.trace)
@@ -94,7 +105,7 @@ def test_splitting_a_run_changes_nothing(algo):
 @each_algorithm
 def test_a_run_is_the_scan_of_its_step(algo):
     problem, params = example(algo)
-    state = algo.init(problem, params, prng.root_key(1))
+    state = start(algo)(problem, params, prng.root_key(1))
     step = jax.jit(algo.step)
     infos = []
     for _ in range(4):
@@ -131,7 +142,7 @@ def test_a_checkpointed_state_continues_as_if_nothing_happened(algo, tmp_path):
 
     problem, params = example(algo)
     half = dataclasses.replace(params, num_steps=params.num_steps // 2)
-    state = begin(algo)(problem, half, prng.root_key(1)).state
+    state = resume(algo)(problem, half, start(algo)(problem, half, prng.root_key(1))).state
     with ocp.CheckpointManager(tmp_path) as manager:
         manager.save(0, args=ocp.args.StandardSave(state))
         manager.wait_until_finished()
@@ -145,7 +156,7 @@ def test_a_checkpointed_state_continues_as_if_nothing_happened(algo, tmp_path):
 @each_algorithm
 def test_steps_keep_shapes_and_types(algo):
     problem, params = example(algo)
-    state = algo.init(problem, params, prng.root_key(1))
+    state = jax.eval_shape(algo.init, problem, params, prng.root_key(1))
     after, _ = jax.eval_shape(algo.step, problem, params, state)
     jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype) or pytest.fail(f"{a} became {b}"), state, after)
     floats = {leaf.dtype for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)}

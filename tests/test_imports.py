@@ -11,10 +11,10 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGES = ("pallas_kernels", "research", "experiments", "paper_figures")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-#: Optional or slow: allowed in experiments and paper_figures only.
-HEAVY = {"matplotlib", "orbax", "ml_collections", "absl", "rich", "river", "sklearn", "tensorstore", "threadpoolctl"}
 #: What a benchmark compares with; only a module called `peers` may import them.
-PEERS = {"river", "sklearn", "threadpoolctl"}
+PEERS = {"mpax", "river", "sklearn", "threadpoolctl"}
+#: Optional or slow: allowed in experiments and paper_figures only.
+HEAVY = PEERS | {"matplotlib", "orbax", "ml_collections", "absl", "rich", "tensorstore"}
 #: What a script may import when it is loaded, so that --help answers at once.
 LIGHT_MODULES = {"experiments.lib.app"}
 

@@ -11,10 +11,10 @@ import ml_collections as mlc
 def get_config(arg=""):
     quick = arg == "quick"
     c = mlc.ConfigDict({"experiment": "matching.assortment", "seed": 0, "data": ""})
-    c.problem = {"sizes": (4, 6, 8) if quick else (4, 6, 8, 10, 12)}
+    c.problem = {"sizes": (4, 7) if quick else (4, 6, 8, 10, 12)}
     c.algo = {"epsilon": 0.1}
     c.run = {
-        "num_steps": len(c.problem.sizes), "chunk": 1, "replicates": 4 if quick else 12,
+        "num_steps": len(c.problem.sizes), "chunk": 1, "replicates": 3 if quick else 12,
         "samples": 128 if quick else 1024,
     }  # fmt: skip
     return c

@@ -14,7 +14,7 @@ def get_config(arg=""):
     c.problem = {"nodes": 3 if quick else 5, "steps": 4 if quick else 6, "types": 2}
     c.algo = {"eps": 0.11, "delta": 0.18}
     c.run = {
-        "num_steps": 4 if quick else 8, "chunk": 1, "replicates": 16 if quick else 32, "runs": 1024 if quick else 4096,
+        "num_steps": 2 if quick else 8, "chunk": 1, "replicates": 16 if quick else 32, "runs": 1024 if quick else 4096,
     }  # fmt: skip
     c.numerics = {"x64": True}
     return c

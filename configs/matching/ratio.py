@@ -21,12 +21,12 @@ def get_config(arg=""):
     quick = "quick" in words
     c = mlc.ConfigDict({"experiment": "matching.ratio", "seed": 0, "data": ""})
     if "growth" in words:
-        sizes, horizons = ((2, 4, 6), (3, 24)) if quick else ((2, 3, 4, 6, 8, 10), (3, 6, 24))
+        sizes, horizons = ((2, 4, 6), (3,)) if quick else ((2, 3, 4, 6, 8, 10), (3, 6, 24))
         grown = [("er", 0.5, n, 2 * n) for n in sizes]
         c.problem = {"cases": (*grown, *(("er", 0.5, 6, steps) for steps in horizons))}
     else:
-        c.problem = {"cases": FAMILIES}
+        c.problem = {"cases": tuple((*family, 6, 12) for *family, _, _ in FAMILIES) if quick else FAMILIES}
     c.algo = {"tolerance": 1e-5}
-    c.run = {"num_steps": len(c.problem.cases), "chunk": 1, "replicates": 10 if quick else 30, "runs": 0}
+    c.run = {"num_steps": len(c.problem.cases), "chunk": 1, "replicates": 4 if quick else 30, "runs": 0}
     c.numerics = {"x64": True}
     return c

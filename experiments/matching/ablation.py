@@ -29,7 +29,7 @@ def program(config, mesh):
 
         def value(rescaling, mode):
             params = rounding.Params(mode=mode, theta=rescaling.threshold if mode == "bins" else None)
-            rounded = rounding.from_allocation(problem, found.x, rescaling, validate=False)
+            rounded = rounding.from_allocation(problem, found.x, rescaling)
             return exact_law.law(rounded, params, validate=False).value
 
         metrics = {mode: jax.lax.map(lambda h, mode=mode: value(h, mode), scalings) for mode in MODES}

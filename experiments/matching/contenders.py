@@ -49,7 +49,7 @@ def relaxed(problem: problems.Problem, tolerance: float) -> Relaxed:
 
 
 def _rounded(problem, x, rescaling):
-    return rounding.from_allocation(problem, x, rescaling, validate=False)
+    return rounding.from_allocation(problem, x, rescaling)
 
 
 def _at_prices(problem, found):

@@ -34,7 +34,7 @@ def program(config, mesh):
             problem, x = audits.instance(
                 prng.stream(drawn, f"types{types}"), setting.nodes, setting.steps, types, dtype
             )
-            rounded = rounding.from_allocation(problem, x, rescaling, validate=False)
+            rounded = rounding.from_allocation(problem, x, rescaling)
             wanted = rates.survival(x, rescaling).T
             for mode in ("typed",) if types else MODES[:-1]:
                 marginal, slack = audits.errors(audits.free_law(rounded, mode, rescaling.threshold), wanted)

@@ -1,22 +1,15 @@
-"""LP-OnOpt by dualscan: certified gap against wall time, beside the fastest of HiGHS's methods on the same instances.
+"""LP-OnOpt by dualscan: certified gap against wall time, beside HiGHS's methods and MPAX on the same instances.
 
 A step solves every instance from nothing to one tolerance; steps go round the tolerances, the first lap warms up. The
 instances of a replicate are solved one after the other, the replicates together: one replicate of many instances shows
 the time of one, many replicates of one instance that of a batch. `timing.jsonl` has the seconds of every step; its rows
-beyond `run.num_steps` are HiGHS's seconds (inside the solver) on the first instances, method by method (`PEERS`).
+beyond `run.num_steps` are the peers' seconds (inside the solver, compiled before) on the first instances, peer by peer.
 Metrics, `[R, instance]`: `gap`, `primal`, `dual`, and `rounds` of ten gradient iterations.
 Results: `certified [K]`, the gap of the first instances taken again in float64 on the host, and `highs [K]`, their LP.
-Source: `braverman:24` for the LP; HiGHS: `huangfu:18`.
+Source: `braverman:24` for the LP; HiGHS: `huangfu:18`. MPAX is left out, with one line, where it is not installed.
 """
 
 from experiments.lib import app
-
-#: HiGHS, state form: method, and options.
-PEERS = {
-    "simplex": ("highs-ds", {}),
-    "interior point": ("highs-ipm", {}),
-    "interior point, 1e-4": ("highs-ipm", {"ipm_optimality_tolerance": 1e-4}),
-}
 
 
 def program(config, mesh):
@@ -24,6 +17,7 @@ def program(config, mesh):
     import jax.numpy as jnp
 
     from experiments.matching import families, lanes
+    from experiments.matching import peers as peers_lib
     from research.matching import relaxation
 
     setting, tolerances = config.problem, jnp.asarray(config.algo.tolerances, lanes.number(config))
@@ -41,7 +35,7 @@ def program(config, mesh):
 
         return step + 1, jax.lax.map(solved, drawn)
 
-    axes = {"tolerance": tuple(f"{t:g}" for t in config.algo.tolerances), "peer": tuple(setting.peers)}
+    axes = {"tolerance": tuple(f"{t:g}" for t in config.algo.tolerances), "peer": peers_lib.installed(setting.peers)}
     return lanes.program(config, mesh, draw=draw, start=lambda _: jnp.int32(0), advance=advance, axes=axes)
 
 
@@ -55,20 +49,27 @@ def main(config, run, mesh):
 
 
 def peers(config, run, drawn):
-    """HiGHS on the first instances, and their certificates in float64."""
+    """Other solvers on the first instances, and our certificates there in float64."""
     import jax
     import numpy as np
 
+    from experiments.matching import peers as peers_lib
     from research.matching import certificates, oracles, relaxation
 
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[3:]), drawn)
     instances = [jax.tree.map(lambda leaf, k=k: leaf[k], flat) for k in range(config.problem.compared)]
     optimum, step = np.zeros(len(instances)), config.run.num_steps
-    for name in config.problem.peers:
-        method, options = PEERS[name]
+    names = peers_lib.installed(config.problem.peers)
+    for name in set(config.problem.peers) - set(names):
+        run.say(f'{name} left out: mpax is not installed (pip install -e ".[bench]")')
+    for name in names:
         for k, instance in enumerate(instances):
-            solved = oracles.online_lp(instance, method=method, options=options)
-            optimum[k] = solved.value if options == {} else optimum[k]
+            solve = peers_lib.solver(name, oracles.state_form(instance))
+            solved = solve()
+            if name == peers_lib.MPAX:
+                solved = solve()  # the first call compiled it
+            elif not peers_lib.HIGHS[name][1]:
+                optimum[k] = solved.value
             step += 1
             run.time(step, seconds=solved.seconds)
     ours = [relaxation.solve(one, tolerance=min(config.algo.tolerances)) for one in instances]

@@ -82,9 +82,7 @@ def priced(problem, x):
     """The mechanism whose prices are the values to go of the rescaled rounding of x."""
     from research.matching import mechanism, rates
 
-    return mechanism.Problem(
-        problem.weights, problem.arrivals, rates.proposal_rates(problem, x, rates.EDGE, validate=False)
-    )
+    return mechanism.Problem(problem.weights, problem.arrivals, rates.proposal_rates(problem, x, rates.EDGE))
 
 
 def main(config, run, mesh):

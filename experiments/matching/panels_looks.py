@@ -7,7 +7,8 @@ __all__ = ["ALGORITHMS", "SCALINGS", "guarantee_line", "ratio_axis"]
 
 _HUES = style.PALETTE
 
-#: Algorithms on LP-OnOpt's solution, and policies beside them.
+#: Algorithms on LP-OnOpt's solution, and policies beside them. Two colours serve twice: pivotal sampling and bins are
+#: drawn beside other roundings only, greedy and static prices beside other policies.
 ALGORITHMS = {
     "closed_form": style.Look("rounding, rescaled", _HUES["blue"], "-", "o"),
     "unscaled": style.Look("rounding, unscaled", _HUES["sky"], (0, (5, 1)), "s"),
@@ -17,7 +18,7 @@ ALGORITHMS = {
     "keep": style.Look("losers kept, unscaled", _HUES["green"], "-", "P"),
     "half": style.Look("single offers (1/2)", _HUES["yellow"], "-", "h"),
     "fgl": style.Look("static prices (1/2)", _HUES["orange"], "-", "^"),
-    "greedy": style.Look("greedy", _HUES["black"], (0, (5, 1)), "*"),
+    "greedy": style.Look("greedy", _HUES["purple"], (0, (5, 1)), "*"),
     "bid_price": style.Look("bid prices", _HUES["vermilion"], "-", "<"),
     "philosopher": style.Look("philosopher", _HUES["black"], "-", "_"),
 }

@@ -7,12 +7,22 @@ import numpy as np
 from experiments.lib import style
 from experiments.lib.tables import Measured
 
-__all__ = ["gap_panel", "largest_gap", "name", "primal_within", "quick_look", "seconds", "speedup", "time_panel"]
+__all__ = [
+    "clocks",
+    "gap_panel",
+    "largest_gap",
+    "name",
+    "primal_within",
+    "quick_look",
+    "seconds",
+    "speedup",
+    "time_panel",
+]
 
 _COLORS = ("blue", "sky", "green", "orange", "vermilion")
-_PEERS = {
-    "simplex": ("s", "grey"), "interior point": ("D", "grey"), "interior point, 1e-4": ("v", "grey"),
-}  # fmt: skip
+_HIGHS = {"simplex": "s", "interior point": "D", "interior point, 1e-4": "v"}
+_PEERS = {name: (f"HiGHS {name}", marker, "grey") for name, marker in _HIGHS.items()}
+_PEERS["r2HPDHG, 1e-4"] = ("MPAX r2HPDHG, 1e-4", "P", "purple")
 
 
 def _size(run) -> tuple[int, int]:
@@ -26,7 +36,8 @@ def name(run) -> str:
     return f"{n} × {steps:,}" + (f", batch of {lanes}" if lanes > 1 else "")
 
 
-def _clocks(run) -> np.ndarray:
+def clocks(run) -> np.ndarray:
+    """Seconds of every row of `timing.jsonl`."""
     rows = [json.loads(line) for line in (run.path / "timing.jsonl").read_text().splitlines()]
     return np.array([row["seconds"] for row in rows])
 
@@ -34,19 +45,19 @@ def _clocks(run) -> np.ndarray:
 def seconds(run) -> np.ndarray:
     """Seconds per instance at every tolerance: the fastest lap but the first."""
     count = len(run.config.algo.tolerances)
-    laps = _clocks(run)[: run.config.run.num_steps].reshape(-1, count)
+    laps = clocks(run)[: run.config.run.num_steps].reshape(-1, count)
     return laps[1:].min(axis=0) / (run.config.problem.instances * run.config.run.replicates)
 
 
 def peer_seconds(run) -> dict[str, np.ndarray]:
-    """HiGHS's seconds on the compared instances, `[K]` by method."""
-    peers, found = list(run.axes["peer"]), _clocks(run)[run.config.run.num_steps :]
+    """The other solvers' seconds on the compared instances, `[K]` by name."""
+    peers, found = list(run.axes["peer"]), clocks(run)[run.config.run.num_steps :]
     return dict(zip(peers, found.reshape(len(peers), -1), strict=True)) if peers else {}
 
 
 def speedup(run) -> Measured:
     """Median seconds of the fastest of HiGHS's methods over ours at the tightest tolerance."""
-    fastest = min(np.median(times) for times in peer_seconds(run).values())
+    fastest = min(np.median(times) for name, times in peer_seconds(run).items() if name in _HIGHS)
     return Measured(float(fastest / seconds(run)[-1]), -np.inf, np.inf, run.config.problem.compared)
 
 
@@ -80,7 +91,7 @@ def gap_panel(ax, runs) -> None:
 
 
 def time_panel(ax, runs) -> None:
-    """Seconds per instance against its size n T: ours at the tightest tolerance, and HiGHS's methods."""
+    """Seconds per instance against its size n T: ours at the tightest tolerance, and the other solvers."""
     single = [run for run in runs if run.config.run.replicates == 1]
     at = np.array([np.prod(_size(run)) for run in single])
     tolerance = min(single[0].config.algo.tolerances)
@@ -94,13 +105,13 @@ def time_panel(ax, runs) -> None:
                 [np.prod(_size(run))], [seconds(run)[-1]], marker="s", color=style.PALETTE["sky"], zorder=3, s=14,
                 label=f"dualscan, batch of {run.config.run.replicates}",
             )  # fmt: skip
-    for peer, (marker, color) in _PEERS.items():
+    for peer, (label, marker, color) in _PEERS.items():
         found = [(x, np.median(peer_seconds(run)[peer])) for x, run in zip(at, single, strict=True)
                  if peer in peer_seconds(run)]  # fmt: skip
         if found:
             ax.plot(
                 *np.transpose(found), color=style.PALETTE[color], marker=marker, linestyle=":", markersize=3,
-                label=f"HiGHS {peer}",
+                label=label,
             )  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")

@@ -29,7 +29,7 @@ def program(config, mesh):
 
         def case(m, s, rescaling):
             problem, x = problems.hard_edge(m, s, setting.eta)
-            return rounding.from_allocation(problem, x, rescaling, validate=False), jnp.sum(problem.weights * x)
+            return rounding.from_allocation(problem, x, rescaling), jnp.sum(problem.weights * x)
 
         return [
             _stack([_stack([case(m, s, h) for s in setting.poisson]) for h in rescalings]) for m in setting.exhausted

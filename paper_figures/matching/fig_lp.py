@@ -14,9 +14,9 @@ PAPER_CONFIGS = [
 
 caption = (
     "The relaxation as a solver, Erdős–Rényi instances, float32. Left: certified gap (feasible value against a dual "
-    "bound) over wall time after compilation. Right: seconds per instance to a certified gap of 1e-4, and HiGHS on the "
-    "sparse state form of the same program (seconds inside the solver, assembly not counted), in the same run on the "
-    "same machine."
+    "bound) over wall time after compilation. Right: seconds per instance to a certified gap of 1e-4, and HiGHS and "
+    "MPAX (where installed) on the sparse state form of the same program (seconds inside the solver, neither assembly "
+    "nor compilation counted), in the same run on the same machine."
 )
 
 _IDS = ("single", "batch", "medium", "large")

@@ -11,12 +11,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from pallas_kernels.dual_scan import dual_scan, steps
 from research.core.types import Array, Float
 
 __all__ = ["Audit", "Lanes", "allocate", "audit", "lanes", "load", "values"]
-
-#: Slopes below it are taken as it: exp(80) is finite in float32, and sigmoid(-80) is zero for every purpose.
-_LOWEST = -80.0
 
 
 class Lanes(NamedTuple):
@@ -37,43 +35,8 @@ def lanes(weights: Float[Array, "B n S *J"], arrivals: Float[Array, "B T *J"]) -
     return Lanes(jnp.where(gains <= 0, -jnp.inf, gains), arrivals, scale)  # a NaN stays one, to be seen
 
 
-def _over_time(step, init, problem, rows, *, reverse=False):
-    """`lax.scan` of step(carry, gains of the time [J, n, B], rows of the time)."""
-    if problem.gains.shape[0] == problem.arrivals.shape[0]:
-        return jax.lax.scan(lambda c, row: step(c, *row), init, (problem.gains, rows), reverse=reverse)
-    return jax.lax.scan(lambda c, row: step(c, problem.gains[0], row), init, rows, reverse=reverse)
-
-
 def _nodes(problem, value):
     return jnp.full(problem.gains.shape[2:], value, problem.arrivals.dtype)
-
-
-def _per_node(of_column):
-    """`[J, B]` against `[J, n, B]`."""
-    return of_column[:, None]
-
-
-def _softplus(slope):
-    """Sigmoid and softplus from one exponential."""
-    slope = jnp.maximum(slope, _LOWEST)
-    denominator = 1 + jnp.exp(-slope)
-    return 1 / denominator, slope + jnp.log(denominator)
-
-
-def _smoothed(problem, multipliers, temperature):
-    """Rows of the smoothed recursion, with all that can be done by column done once."""
-    return problem.arrivals * temperature, multipliers / temperature, 1 / temperature
-
-
-def _relax(value, gains, smoothed):
-    """One step back in time: acceptance `[J, n, B]` and the smoothed value of waiting `[n, B]`."""
-    mass, price, inverse = (_per_node(row) for row in smoothed)
-    accept, excess = _softplus((gains - value[None]) * inverse - price)
-    return accept, value + jnp.sum(mass * excess, axis=0)
-
-
-def _spend(free, arrivals, taken):
-    return free - jnp.sum(_per_node(arrivals) * taken, axis=0)
 
 
 def load(
@@ -81,19 +44,7 @@ def load(
 ) -> Float[Array, "T J B"]:
     """sum_i x_it / p_t of the smoothed problem's best response: 1 minus it is the dual's gradient over p_t."""
 
-    def back(value, gains, row):
-        accept, value = _relax(value, gains, row)
-        return value, accept
-
-    rows = _smoothed(problem, multipliers, temperature)
-    _, accept = _over_time(back, _nodes(problem, 0), problem, rows, reverse=True)
-
-    def forward(free, row):
-        arrivals, accept = row
-        taken = accept * free[None]
-        return _spend(free, arrivals, taken), jnp.sum(taken, axis=1)
-
-    return jax.lax.scan(forward, _nodes(problem, 1), (problem.arrivals, accept))[1]
+    return dual_scan(problem.gains, problem.arrivals, multipliers, temperature)
 
 
 class Audit(NamedTuple):
@@ -114,12 +65,12 @@ def audit(problem: Lanes, multipliers: Float[Array, "T J B"], temperature: Float
     def back(carry, gains, row):
         smooth, exact = carry
         arrivals, multipliers, smoothed = row
-        accept, smooth = _relax(smooth, gains, smoothed)
+        accept, smooth = steps.relax(smooth, gains, smoothed)
         return (smooth, _wait(exact, gains, arrivals, multipliers)), accept
 
-    rows = (problem.arrivals, multipliers, _smoothed(problem, multipliers, temperature))
+    rows = (problem.arrivals, multipliers, steps.smoothed(problem.arrivals, multipliers, temperature))
     start = (_nodes(problem, 0), _nodes(problem, 0))
-    (_, exact), accept = _over_time(back, start, problem, rows, reverse=True)
+    (_, exact), accept = steps.over_time(back, start, problem.gains, rows, reverse=True)
 
     def forward(carry, gains, row):
         free, left = carry
@@ -127,11 +78,11 @@ def audit(problem: Lanes, multipliers: Float[Array, "T J B"], temperature: Float
         weights = jnp.maximum(gains, 0)
         taken, fair = accept * free[None], _fair(accept * left[None])
         earned = (jnp.sum(weights * x, axis=1) * arrivals for x in (taken, fair))
-        after = _spend(free, arrivals, taken), _spend(left, arrivals, fair)
+        after = steps.spend(free, arrivals, taken), steps.spend(left, arrivals, fair)
         return after, (jnp.sum(taken, axis=1), *(jnp.sum(value, axis=0) for value in earned))
 
     start = (_nodes(problem, 1), _nodes(problem, 1))
-    _, (loads, claimed, earned) = _over_time(forward, start, problem, (problem.arrivals, accept))
+    _, (loads, claimed, earned) = steps.over_time(forward, start, problem.gains, (problem.arrivals, accept))
     priced = problem.arrivals * multipliers
     dual = jnp.sum(priced, axis=(0, 1)) + jnp.sum(exact, axis=0)
     idle = jnp.abs(jnp.sum(priced * (1 - loads), axis=(0, 1)))
@@ -141,13 +92,13 @@ def audit(problem: Lanes, multipliers: Float[Array, "T J B"], temperature: Float
 
 def _fair(taken):
     """Scaled down in columns that would take more than arrives."""
-    return taken / _per_node(jnp.maximum(jnp.sum(taken, axis=1), 1))
+    return taken / steps.per_node(jnp.maximum(jnp.sum(taken, axis=1), 1))
 
 
 def _wait(value, gains, arrivals, multipliers):
     """One exact step back: V_t = V_{t+1} + sum_j p_tj max(0, w_tj - lam_tj - V_{t+1})."""
-    surplus = jnp.maximum(gains - _per_node(multipliers) - value[None], 0)
-    return value + jnp.sum(_per_node(arrivals) * surplus, axis=0)
+    surplus = jnp.maximum(gains - steps.per_node(multipliers) - value[None], 0)
+    return value + jnp.sum(steps.per_node(arrivals) * surplus, axis=0)
 
 
 def allocate(
@@ -156,16 +107,16 @@ def allocate(
     """The repaired best response: the `x` whose value `audit` calls primal."""
 
     def back(value, gains, row):
-        accept, value = _relax(value, gains, row)
+        accept, value = steps.relax(value, gains, row)
         return value, jnp.where(gains > 0, accept, 0)
 
-    rows = _smoothed(problem, multipliers, temperature)
-    _, accept = _over_time(back, _nodes(problem, 0), problem, rows, reverse=True)
+    rows = steps.smoothed(problem.arrivals, multipliers, temperature)
+    _, accept = steps.over_time(back, _nodes(problem, 0), problem.gains, rows, reverse=True)
 
     def forward(free, row):
         arrivals, accept = row
         taken = _fair(accept * free[None])
-        return _spend(free, arrivals, taken), _per_node(arrivals) * taken
+        return steps.spend(free, arrivals, taken), steps.per_node(arrivals) * taken
 
     return jax.lax.scan(forward, _nodes(problem, 1), (problem.arrivals, accept))[1]
 
@@ -178,5 +129,5 @@ def values(problem: Lanes, multipliers: Float[Array, "T J B"]) -> Float[Array, "
         return value, value
 
     end = _nodes(problem, 0)
-    _, rows = _over_time(back, end, problem, (problem.arrivals, multipliers), reverse=True)
+    _, rows = steps.over_time(back, end, problem.gains, (problem.arrivals, multipliers), reverse=True)
     return jnp.concatenate([rows, end[None]])

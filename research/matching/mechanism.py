@@ -22,6 +22,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from pallas_kernels.match_scan import plan as plans
+from pallas_kernels.match_scan import xla
 from research.core import prng, status
 from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Int, Key
@@ -219,6 +221,7 @@ def _rollouts(plan, mode, words, first, starts):
     (num_nodes, num_starts), num_runs = starts.shape, words[0].shape[0]
     per_draw, num_types = draws.STEPS_PER_DRAW, plan.arrivals.shape[1]
     nodes = jnp.arange(num_nodes, dtype=jnp.uint32)[:, None]
+    prepared = plans.safe(plan), plan
 
     def lanes(x):
         return jnp.broadcast_to(x[..., None, :], (*x.shape[:-1], num_starts, num_runs)).reshape(*x.shape[:-1], -1)
@@ -231,14 +234,15 @@ def _rollouts(plan, mode, words, first, starts):
         def one_time(part, carry):
             free, value = carry
             time = per_draw * block + part
-            order, weights, rates, proposing, arrivals = jax.tree.map(lambda leaf: leaf[time], plan)
+            safe, (order, weights, rates, proposing, arrivals) = jax.tree.map(lambda leaf: leaf[time], prepared)
             event = draws.event(words, time)
             kind = jnp.sum((jnp.cumsum(arrivals)[:, None] <= event.arrival[None]).astype(jnp.int32), axis=0)
             match = jnp.where(jnp.arange(num_types)[:, None] == kind[None], event.match[None], 2)
-            discards = None if drawn is None else simulation.Discards(drawn, part, lanes(event.shared))
-            proposing = jnp.where(time >= first, proposing, 0)  # nobody is matched or discarded before
-            free, reward = simulation.match_step(
-                free, lanes(match), discards, order, weights, rates, proposing, arrivals
+            discards = None if drawn is None else xla.Discards(drawn, part, lanes(event.shared))
+            # Nobody is matched or discarded before.
+            safe, proposing = (jnp.where(time >= first, count, 0) for count in (safe, proposing))
+            free, reward = xla.match_step(
+                free, lanes(match), discards, safe, order, weights, rates, proposing, arrivals
             )
             return free, value + reward
 

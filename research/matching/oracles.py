@@ -8,14 +8,28 @@ Source: `braverman:24` for LP-OnOpt; `huangfu:18` for the solver.
 """
 
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from research.core import validate
 from research.core.types import Float
 
-__all__ = ["Solved", "ex_ante_lp", "online_lp"]
+__all__ = ["LinearProgram", "Solved", "ex_ante_lp", "online_lp", "optimum", "state_form"]
+
+
+class LinearProgram(NamedTuple):
+    """min <costs, z> s.t. inequalities z <= bounds, equalities z = 0, z >= 0; z starts with x of the edges.
+
+    The first `T J` inequalities are the columns' capacities. Sparse matrices are `scipy.sparse.csr_array`.
+    """
+
+    costs: Float[np.ndarray, " Z"]
+    inequalities: Any
+    bounds: Float[np.ndarray, " M"]
+    equalities: Any  # or None
+    edges: np.ndarray  # where x stands in the flattened [n, T, J]
+    shape: tuple[int, int, int]  # n, T, J
 
 
 class Solved(NamedTuple):
@@ -32,12 +46,24 @@ def online_lp(problem, *, method: str = "highs", options: dict | None = None) ->
 
     Args:
       problem: `problems.Problem`; edges of weight 0 are left out (x = 0).
-      method: "highs", "highs-ds" (dual simplex) or "highs-ipm" (interior point, then crossover).
-      options: of `scipy.optimize.linprog`, for example `{"ipm_optimality_tolerance": 1e-4}`.
+      method, options: as in `optimum`.
 
     Raises:
-      RuntimeError: HiGHS did not reach its optimum, for example within `time_limit` seconds.
+      RuntimeError: as in `optimum`.
     """
+    return _unpack(problem, optimum(state_form(problem), method=method, options=options))
+
+
+def ex_ante_lp(problem, *, method: str = "highs", options: dict | None = None) -> Solved:
+    """The upper bound on the prophet: LP-OnOpt with sum_t x_it <= 1 in place of x_it <= p_t (1 - y_it).
+
+    Arguments and errors as in `online_lp`.
+    """
+    return _unpack(problem, optimum(_ex_ante_form(problem), method=method, options=options))
+
+
+def state_form(problem) -> LinearProgram:
+    """LP-OnOpt with the states y as variables after the edges'; edges of weight 0 are left out."""
     import scipy.sparse as sp
 
     weights, arrivals = _dense(problem)
@@ -71,22 +97,17 @@ def online_lp(problem, *, method: str = "highs", options: dict | None = None) ->
         np.concatenate([variables[early], num_edges + all_states, num_edges + later - 1]),
         (num_states, total),
     )
-    result, seconds = _solve(
+    return LinearProgram(
         np.concatenate([-weights.ravel()[edges], np.zeros(num_states)]),
         sp.vstack([capacity, once]).tocsr(),
         np.concatenate([arrivals.ravel(), room]),
-        method,
-        options,
-        equalities=flow,
+        flow,
+        edges,
+        weights.shape,
     )
-    return _unpack(problem, result, seconds, edges, weights.shape)
 
 
-def ex_ante_lp(problem, *, method: str = "highs", options: dict | None = None) -> Solved:
-    """The upper bound on the prophet: LP-OnOpt with sum_t x_it <= 1 in place of x_it <= p_t (1 - y_it).
-
-    Arguments and errors as in `online_lp`.
-    """
+def _ex_ante_form(problem):
     import scipy.sparse as sp
 
     weights, arrivals = _dense(problem)
@@ -97,8 +118,8 @@ def ex_ante_lp(problem, *, method: str = "highs", options: dict | None = None) -
     capacity = _matrix(sp, ones, when * types + kind, variables, (steps * types, len(edges)))
     once = _matrix(sp, ones, node, variables, (n, len(edges)))
     bounds = np.concatenate([arrivals.ravel(), np.ones(n)])
-    result, seconds = _solve(-weights.ravel()[edges], sp.vstack([capacity, once]).tocsr(), bounds, method, options)
-    return _unpack(problem, result, seconds, edges, weights.shape)
+    inequalities = sp.vstack([capacity, once]).tocsr()
+    return LinearProgram(-weights.ravel()[edges], inequalities, bounds, None, edges, weights.shape)
 
 
 def _dense(problem):
@@ -113,28 +134,36 @@ def _matrix(sp, values, rows, columns, shape):
     return sp.csr_array((values, (rows, columns)), shape=shape)
 
 
-def _solve(costs, inequalities, bounds, method, options, equalities=None):
+def optimum(program: LinearProgram, *, method: str = "highs", options: dict | None = None) -> Solved:
+    """By HiGHS: x `[n, T, J]` and multipliers `[T, J]`, J = 1 for a Bernoulli problem.
+
+    Args:
+      method: "highs", "highs-ds" (dual simplex) or "highs-ipm" (interior point, then crossover).
+      options: of `scipy.optimize.linprog`, for example `{"ipm_optimality_tolerance": 1e-4}`.
+
+    Raises:
+      RuntimeError: HiGHS did not reach its optimum, for example within `time_limit` seconds.
+    """
     from scipy.optimize import linprog
 
     validate.one_of("method", method, ("highs", "highs-ds", "highs-ipm"))
-    if not costs.size:
-        return None, 0.0
-    right = None if equalities is None else np.zeros(equalities.shape[0])
+    x, multipliers = np.zeros(program.shape), np.zeros(program.shape[1:])
+    if not program.costs.size:
+        return Solved(0.0, x, multipliers, 0.0)
+    right = None if program.equalities is None else np.zeros(program.equalities.shape[0])
+    limits = program.inequalities, program.bounds, program.equalities, right
     start = time.perf_counter()
-    result = linprog(costs, inequalities, bounds, equalities, right, (0, None), method=method, options=options or {})
+    result = linprog(program.costs, *limits, (0, None), method=method, options=options or {})
     seconds = time.perf_counter() - start
     if result.status != 0:
         raise RuntimeError(f"HiGHS ({method}) stopped with status {result.status}: {result.message}")
-    return result, seconds
+    x.ravel()[program.edges] = result.x[: len(program.edges)]
+    multipliers = -result.ineqlin.marginals[: multipliers.size].reshape(multipliers.shape)
+    return Solved(-float(result.fun), x, multipliers, seconds)
 
 
-def _unpack(problem, result, seconds, edges, shape):
-    x, multipliers = np.zeros(shape), np.zeros(shape[1:])
-    value = 0.0
-    if result is not None:
-        x.ravel()[edges] = result.x[: len(edges)]
-        multipliers = -result.ineqlin.marginals[: multipliers.size].reshape(multipliers.shape)
-        value = -float(result.fun)
-    if not problem.typed:
-        x, multipliers = x[..., 0], multipliers[:, 0]
-    return Solved(value, x, multipliers, seconds)
+def _unpack(problem, solved):
+    """Without the axis of types where the problem has none."""
+    if problem.typed:
+        return solved
+    return solved._replace(x=solved.x[..., 0], multipliers=solved.multipliers[:, 0])

@@ -3,7 +3,8 @@
 V_T = 0 and V_t(F) = V_{t+1}(F) + sum_j p_tj max(0, max_{i in F} w_itj + V_{t+1}(F - i) - V_{t+1}(F)). Sets are bit
 masks, bit i for node i, and removing a node subtracts 2^i: its candidates are the same array shifted, and nothing is
 gathered. A block of 2^9 neighbouring sets meets all n candidates in one pass; those of the upper bits come from other
-blocks, those of the lower bits from the block itself, shifted, both with weight -inf where the node is not free. With a
+blocks, those of the lower bits from the block itself, shifted, both with weight -inf where the node is not free. Values
+of two neighbouring times take turns in two arrays, so that a time costs one pass over each and no copy. With a
 mesh the top bits are spread over devices, and removing such a node is one exchange with a partner.
 Source: `braverman:24` (the philosopher as benchmark); the layout is our own.
 
@@ -91,25 +92,43 @@ def _solve(problem, keep, mesh, axis, top_bits):
 
 
 def _backward(weights, arrivals, device, *, keep, top_bits, axis):
-    """V_0 `[S]` and, if asked for, all V_t `[T+1, S]`; of the sets whose top bits are `device`."""
-    num_nodes = weights.shape[-1]
-    num_sets = 1 << (num_nodes - top_bits)
-    stationary = weights.shape[0] == 1 and arrivals.shape[0] > 1
+    """V_0 `[S]` and, if asked for, all V_t `[T+1, S]`; of the sets whose top bits are `device`.
 
-    def back(values, time):
-        weight, p = (weights[0], time[0]) if stationary else time
-        remote = [_without_remote(values, bit, top_bits, axis) for bit in range(top_bits)]
+    Two arrays take turns, one read and one written, so two times go by in a step: with one time in a step the compiler
+    would copy an array where they change places. An odd number of times gets one more in front, when nobody comes.
+    """
+    num_nodes, num_steps = weights.shape[-1], arrivals.shape[0]
+    num_bits = num_nodes - top_bits
+    stationary = weights.shape[0] == 1
+    missing = ((num_steps % 2, 0), (0, 0))
+    times = jnp.pad(arrivals, missing).reshape(-1, 2, arrivals.shape[1])
+    if not stationary:
+        times = times, jnp.pad(weights, (*missing, (0, 0))).reshape(-1, 2, *weights.shape[1:])
 
-        def of_type(improved, this):
-            return _improve(improved, values, remote, device, *this), None
+    def back(carry, pair):
+        later, earlier = carry
+        p, weight = (pair, jnp.stack([weights[0]] * 2)) if stationary else pair
+        earlier = _improve(later, earlier, device, weight[1], p[1], top_bits, axis)
+        later = _improve(earlier, later, device, weight[0], p[0], top_bits, axis)
+        rows = jnp.stack([_of_sets(later, num_bits), _of_sets(earlier, num_bits)]) if keep else None
+        return (later, earlier), rows
 
-        improved, _ = jax.lax.scan(of_type, values, (weight, p))
-        return improved, (improved if keep else None)
+    # In front of the first block there are sets that no free node leads to.
+    start = jnp.zeros(_front(num_bits) + (1 << num_bits), weights.dtype)
+    (first, _), rows = jax.lax.scan(back, (start, start), times, reverse=True)
+    if keep:
+        last = _of_sets(start, num_bits)
+        rows = jnp.concatenate([rows.reshape(-1, *last.shape)[num_steps % 2 :], last[None]])
+    return _of_sets(first, num_bits), rows
 
-    times = (arrivals,) if stationary else (weights, arrivals)
-    last = jnp.zeros(num_sets, weights.dtype)
-    first, rows = jax.lax.scan(back, last, times, reverse=True)
-    return first, jnp.concatenate([rows, last[None]]) if keep else None
+
+def _front(num_bits):
+    """Length of the padding: how far below a set the removal of a lower bit reaches."""
+    return 1 << max(min(_BLOCK_BITS, num_bits) - 1, 0)
+
+
+def _of_sets(padded, num_bits):
+    return padded[_front(num_bits) :]
 
 
 def _without_remote(values, bit, top_bits, axis):
@@ -118,41 +137,51 @@ def _without_remote(values, bit, top_bits, axis):
     return jax.lax.ppermute(values, axis, [(d, d | 1 << bit) for d in devices if not d >> bit & 1])
 
 
-def _improve(improved, values, remote, device, weights, p):
-    """`improved` plus p times what the best match adds to `values [S]`, block by block; `weights [n]` of one type."""
-    num_sets = values.shape[0]
-    num_bits = num_sets.bit_length() - 1
+def _improve(values, out, device, weights, arrivals, top_bits, axis):
+    """Writes into `out` the values one time earlier; `weights [J, n]`, `arrivals [J]` of that time."""
+    remote = [_without_remote(values, bit, top_bits, axis) for bit in range(top_bits)]
+    add = functools.partial(_add_type, values, remote, device)
+    out = add(values, out, weights[0], arrivals[0])
+    if len(weights) > 1:
+        out, _ = jax.lax.scan(lambda out, this: (add(None, out, *this), None), out, (weights[1:], arrivals[1:]))
+    return out
+
+
+def _add_type(values, remote, device, base, out, weights, p):
+    """Writes into `out`, block by block, `base` plus p times what the best match of one type adds to `values`.
+
+    Without a base it is added to what `out` holds.
+    """
+    num_bits = weights.shape[0] - len(remote)
     low = min(_BLOCK_BITS, num_bits)
-    high = num_bits - low
-    size, front = 1 << low, 1 << max(low - 1, 0)
+    size, front = 1 << low, _front(num_bits)
+    never = jnp.asarray(-jnp.inf, weights.dtype)
     lane = np.arange(size)
-    never = jnp.asarray(-jnp.inf, values.dtype)
     within = jnp.where((lane[None] >> np.arange(low)[:, None]) & 1 == 1, weights[:low, None], never)
-    # In front of the first block there are sets that no free node leads to: their weight is -inf.
-    padded = jnp.concatenate([jnp.zeros(front, values.dtype), values])
 
     def best_of(best, candidate):
         return jnp.where(candidate > best, candidate, best)  # one instruction, as `maximum` with its NaN rule is not
 
-    def block(index):
+    def block(index, out):
         here = front + index * size
 
         def at(array, start):
             return jax.lax.dynamic_slice(array, (start,), (size,))
 
-        now = at(padded, here)
+        now = at(values, here)
         best = now
-        for bit in range(high):
+        for bit in range(num_bits - low):
             weight = jnp.where(index >> bit & 1 == 1, weights[low + bit], never)
-            best = best_of(best, at(padded, front + (index & ~(1 << bit)) * size) + weight)
+            best = best_of(best, at(values, front + (index & ~(1 << bit)) * size) + weight)
         for bit in range(low):
-            best = best_of(best, at(padded, here - (1 << bit)) + within[bit])
+            best = best_of(best, at(values, here - (1 << bit)) + within[bit])
         for bit, partner in enumerate(remote):
             weight = jnp.where(device >> bit & 1 == 1, weights[num_bits + bit], never)
-            best = best_of(best, at(partner, index * size) + weight)
-        return at(improved, index * size) + p * (best - now)
+            best = best_of(best, at(partner, here) + weight)
+        improved = at(out if base is None else base, here) + p * (best - now)
+        return jax.lax.dynamic_update_slice(out, improved, (here,))
 
-    return jax.lax.map(block, jnp.arange(1 << high)).reshape(-1)
+    return jax.lax.fori_loop(0, 1 << (num_bits - low), block, out)
 
 
 def choose(next_values: Float[Array, " S"], weights: Float[Array, " n"], free: Bool[Array, " n"]) -> Int[Array, ""]:

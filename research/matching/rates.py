@@ -21,7 +21,7 @@ __all__ = [
 
 #: Below this chance that an arrival meets a free node, the node does not propose.
 NEGLIGIBLE = 1e-12
-#: Rates above 1 by no more than this are rounding and are clipped; more means that `x` is not feasible.
+#: Rates that exceed 1 by more than this, and not by the rounding of y, mean that `x` is not feasible.
 RATE_TOLERANCE = 1e-4
 
 
@@ -83,11 +83,16 @@ def proposal_rates(
 
     The rescaled mass of a time is split over types in proportion to `x`. Where p_t q_it <= 1e-12 the rate is 0.
 
-    Args:
-      x: feasible for LP-OnOpt, as `relaxation.repair` leaves it.
-      validate: refuse concrete `x` that is infeasible by more than 1e-4, and rates above 1 + 1e-4.
+    A quotient above 1 is cut to 1. Adding up T entries of `x` leaves y uncertain by about T units in the last place of
+    1, and where 1 - y is as small as that, an `x` that is feasible to rounding has quotients far above 1. What such a
+    cut takes from node i at time t is at most (1e-4 q_it + T eps) p_t, in probability; its chance of being free then
+    stays that much higher. `x` that asks for more is refused: `relaxation.repair` makes any array feasible.
 
-    Raises: ValueError naming the entry; traced arrays are not checked.
+    Args:
+      x: feasible for LP-OnOpt, as `relaxation.solve` and `relaxation.repair` leave it.
+      validate: refuse concrete `x` that is infeasible by more than 1e-4, or that a larger cut would be needed for.
+
+    Raises: ValueError naming the entry; traced arrays are cut but not checked.
     """
     if validate:
         problems.validate_allocation(problem, x)
@@ -99,9 +104,11 @@ def proposal_rates(
         used = jnp.where(mass[..., None] > 0, x / jnp.where(mass > 0, mass, 1)[..., None], 0) * used[..., None]
         before = before[..., None]
     chance = problem.arrivals[None] * jnp.clip(rescaling.remaining(before), 0, 1)
-    rates = jnp.where(chance > NEGLIGIBLE, used / jnp.where(chance > NEGLIGIBLE, chance, 1), 0)
     if validate:
-        checks.in_range("proposal rates", rates, 0, 1 + RATE_TOLERANCE)
+        rounding = problem.num_steps * jnp.finfo(x.dtype).eps * problem.arrivals[None]
+        certain = jnp.maximum(used - rounding, 0) / jnp.maximum(chance, NEGLIGIBLE)
+        checks.in_range("proposal rates", certain, 0, 1 + RATE_TOLERANCE)
+    rates = jnp.where(chance > NEGLIGIBLE, used / jnp.where(chance > NEGLIGIBLE, chance, 1), 0)
     return jnp.clip(rates, 0, 1)
 
 

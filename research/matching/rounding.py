@@ -212,6 +212,8 @@ def _closed_form(time, state, event, kind):
     ahead = jnp.take_along_axis(ahead, jnp.argsort(time.order, axis=1), axis=1)
     best = jnp.minimum(wanted, 1 - ahead)
     chosen = (ahead[kind] <= event.match) & (event.match < ahead[kind] + best[kind])
+    if best.shape[0] == 1:  # p (v - m) / (1 - p m) without a product that a compiler could fuse with a sum
+        return chosen, (draws.odds(time.arrivals[0]) - best[0], wanted[0] - best[0])
     p = time.arrivals.astype(jnp.float32)[:, None]
     return chosen, (1 - jnp.sum(p * best, axis=0), jnp.sum(p * (wanted - best), axis=0))
 

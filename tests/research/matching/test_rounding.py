@@ -87,6 +87,7 @@ def test_the_batch_simulator_repeats_single_runs(mode, num_types):
     np.testing.assert_array_equal(summary.free[-1], runs.state.free.sum(0))
 
 
+@pytest.mark.optimized
 def test_results_do_not_depend_on_how_many_are_simulated_together():
     problem = crowded(12, 0, 7, 11)
     keys = prng.replicate_keys(prng.root_key(3), 100)

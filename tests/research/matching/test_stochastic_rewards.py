@@ -57,11 +57,11 @@ def instances(num=40, nodes=3, arrivals=5):
 def test_benchmarks_and_policies_are_in_order_and_as_enumerated():
     success, weights = instances()
     problems = problem_of(success, weights)
-    optimum = np.asarray(jax.vmap(sr.optimum)(problems))
+    optimum = np.asarray(jax.jit(jax.vmap(sr.optimum))(problems))
     truth = np.array([oracles.optimum(*one) for one in zip(success, weights, strict=True)])
     np.testing.assert_allclose(optimum, truth, rtol=0, atol=1e-12)
     for policy, scores in (("greedy", lambda gain, load: gain), ("balance", lambda gain, load: gain * np.exp(-load))):
-        value = jax.vmap(lambda one, policy=policy: sr.exact_value(one, sr.Params(5, policy)))(problems)
+        value = jax.jit(jax.vmap(lambda one, policy=policy: sr.exact_value(one, sr.Params(5, policy))))(problems)
         truth = [oracles.policy_value(*one, scores) for one in zip(success, weights, strict=True)]
         np.testing.assert_allclose(value, truth, rtol=0, atol=1e-12)
         assert np.all(np.asarray(value) <= optimum + 1e-12)

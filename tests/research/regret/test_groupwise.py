@@ -320,6 +320,7 @@ def test_certificate_holds_at_every_round():
     assert np.all(np.diff(bound.total, axis=0) >= -1e-12)
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize(
     ("variant", "form", "half"),
     [("sample", "recursion", 27), ("aa", "square_root", 27), ("mean", "blocked", 32)],

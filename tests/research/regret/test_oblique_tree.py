@@ -47,7 +47,7 @@ def votes_by_hand(nodes, leaves, x):
     return total
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+@pytest.mark.parametrize("depth", [1, 4])
 def test_output_is_the_sum_over_paths(depth, x64):
     forest = random_forest(depth, depth)
     x = np.random.default_rng(depth).normal(size=4)
@@ -57,7 +57,7 @@ def test_output_is_the_sum_over_paths(depth, x64):
     np.testing.assert_allclose(votes.sum(), 3, rtol=1e-7)  # leaf probabilities sum to 1 up to the path epsilon
 
 
-@pytest.mark.parametrize("depth", [1, 2, 4])
+@pytest.mark.parametrize("depth", [1, 3])
 @pytest.mark.parametrize("label", [0, 1])
 def test_gradients_are_those_of_the_loss(depth, label, x64):
     forest = random_forest(7 + depth, depth)

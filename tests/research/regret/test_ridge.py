@@ -149,6 +149,7 @@ def test_identity_and_loss_bounds_on_random_and_adversarial_tables():
     assert min(worst.values()) > 0.5  # the tables come close enough to the bounds to tell
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize(("form", "half"), [("recursion", 31), ("square_root", 31), ("blocked", 24)])
 def test_a_run_in_two_parts_repeats_the_whole_bit_for_bit(form, half):
     problem = random_problem(3, num_rounds=70, dtype=jnp.float32, shuffled=True)
@@ -222,7 +223,13 @@ def test_sums_keep_their_digits_in_float32(form):
 
 
 @pytest.mark.parametrize(
-    ("form", "tolerance"), [("recursion", 1e-4), ("square_root", 5e-6), ("blocked", 5e-6), ("compacted", 5e-6)]
+    ("form", "tolerance"),
+    [
+        ("blocked", 5e-6),
+        pytest.param("recursion", 1e-4, marks=pytest.mark.slow),
+        pytest.param("square_root", 5e-6, marks=pytest.mark.slow),
+        pytest.param("compacted", 5e-6, marks=pytest.mark.slow),
+    ],
 )
 def test_float32_losses_over_100000_rounds(form, tolerance):
     """Group losses of the paper's synthetic data, each expert alone, relative to float64."""

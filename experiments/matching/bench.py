@@ -1,0 +1,127 @@
+"""Speed of the matching family: LP-OnOpt to a certified gap, and the subset dynamic program, against their peers.
+
+`dualscan` solves one instance (or a batch of 64) to a gap of 1e-4, which is taken again in float64 and reported; HiGHS
+and MPAX (where installed) get the assembled state form of the same instance. A peer that a time limit stopped has the
+limit in its row, and no value: it is slower than its row says.
+Counted for `dualscan` per (i, t): 16 operations, transcendental ones as one, and 12 bytes in a gradient iteration (the
+weights read, the acceptance written and read), three times both in the audit of a round. For the dynamic program per
+set and time: an addition and a maximum for each node, and 8 bytes, one value read and one written.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.matching import families, peers
+from pallas_kernels._bench import Case, Work
+from research.core import prng
+from research.matching import certificates, oracles, oracles_exact, philosopher, problems, relaxation
+
+__all__ = ["cases", "full_cases"]
+
+#: n, T, instances, seconds that HiGHS may take, and timed calls of other solvers by name (0: left out).
+_ONCE, _SOME = dict.fromkeys(peers.HIGHS, 1), dict.fromkeys(peers.HIGHS, 5)
+_LP = (
+    (20, 50, 1, 60.0, _SOME | {peers.MPAX: 3}), (20, 50, 64, 60.0, _SOME | {peers.MPAX: 3}),
+    (50, 200, 1, 60.0, dict.fromkeys(peers.HIGHS, 3)), (100, 500, 1, 60.0, _ONCE),
+)  # fmt: skip
+_LP_QUICK = ((8, 20, 1, 10.0, _SOME), (8, 20, 16, 10.0, _SOME))
+_LP_FULL = ((50, 200, 1, 60.0, _ONCE | {peers.MPAX: 2}), (200, 1000, 1, 300.0, _ONCE))
+#: n, T; and in the quick form.
+_DP, _DP_QUICK = ((12, 400), (16, 40), (20, 8)), ((8, 20), (10, 20))
+_FLOPS, _BYTES, _AUDIT = 16, 12, 3
+_COMPARED = 8  # instances of a batch that HiGHS solves
+
+
+def cases(tables, quick=False):
+    """Yields the cases; `tables` is not used, instances are drawn."""
+    del tables
+    for size in _LP_QUICK if quick else _LP:
+        yield _lp_case(*size)
+    for size in _DP_QUICK if quick else _DP:
+        yield _dp_case(*size)
+
+
+def full_cases(tables):
+    """What other solvers need many minutes for."""
+    del tables
+    for size in _LP_FULL:
+        yield _lp_case(*size)
+
+
+def _lp_case(n, steps, lanes, limit, calls):
+    keys = prng.replicate_keys(prng.stream(prng.root_key(0), "bench"), lanes)
+    batch = jax.vmap(lambda key: families.draw(key, (("er", 0.5, n, steps),), jnp.float32))(keys)
+    instances = [jax.tree.map(lambda leaf, k=k: leaf[k, 0], batch) for k in range(lanes)]
+    if lanes == 1:
+        call = functools.partial(relaxation.solve, instances[0], tolerance=1e-4)
+    else:
+        call = functools.partial(relaxation.solve_batch, jax.tree.map(lambda leaf: leaf[:, 0], batch), tolerance=1e-4)
+    sweeps = relaxation.Params().iterations + _AUDIT
+    works = {
+        "dualscan": Work(
+            call, lanes, report=functools.partial(_certified, instances),
+            flops=lambda found: float(jnp.max(found.rounds) * sweeps * n * steps * lanes * _FLOPS),
+            traffic=lambda found: float(jnp.max(found.rounds) * sweeps * n * steps * lanes * _BYTES),
+        )
+    }  # fmt: skip
+    for name in peers.installed(calls):
+        compared = instances[:1] if name == peers.MPAX else instances[:_COMPARED]
+        forms = [oracles.state_form(one) for one in compared]
+        solvers = [peers.solver(name, form, limit=limit) for form in forms]
+        works[name if name == peers.MPAX else f"HiGHS {name}"] = Work(
+            functools.partial(_solved, solvers), len(solvers), dtype="float32" if name == peers.MPAX else "float64",
+            repeats=calls[name], report=functools.partial(_worth, compared, limit),
+        )  # fmt: skip
+    note = f"Erdős–Rényi, density 0.5, gap 1e-4; HiGHS stopped after {limit:.0f} s"
+    return Case(f"matching lp {n}x{steps}" + (f" batch {lanes}" if lanes > 1 else ""), "instances",
+                (lanes, n, steps), works, note)  # fmt: skip
+
+
+def _solved(solvers):
+    return [solve() for solve in solvers]
+
+
+def _certified(instances, found):
+    """The largest gap of the batch in float64, and rounds."""
+    x, multipliers = (np.asarray(leaf) for leaf in (found.x, found.multipliers))
+    if len(instances) == 1:
+        x, multipliers = x[None], multipliers[None]
+    gaps = [certificates.certificate(*of).gap for of in zip(instances, x, multipliers, strict=True)]
+    return {"gap": max(gaps), "rounds": int(jnp.max(found.rounds))}
+
+
+def _worth(instances, limit, found):
+    """How far the value of the repaired x is from its dual bound, where the peer gave multipliers; or the limit."""
+    if any(one is None for one in found):
+        return {"stopped": limit}
+    worst = 0.0
+    for instance, one in zip(instances, found, strict=True):
+        x, multipliers = one.x[..., 0], np.maximum(one.multipliers[:, 0], 0)
+        if multipliers.any():
+            worst = max(worst, certificates.certificate(instance, x, multipliers).gap)
+            continue
+        feasible = certificates.repair(instance, jnp.asarray(x, instance.weights.dtype))
+        worst = max(worst, abs(1 - float(jnp.sum(instance.weights * feasible)) / one.value))
+    return {"gap": worst}
+
+
+def _dp_case(n, steps):
+    rng = np.random.default_rng(0)
+    weights, arrivals = rng.random((n, steps), np.float32), rng.random(steps, np.float32)
+    problem = problems.from_arrays(weights, arrivals)
+    states = steps * 2**n
+    counted = {"flops": float(states * (2 * n + 3)), "useful": float(states * (n + 3)), "traffic": 8.0 * states}
+    works = {
+        "subset DP": Work(
+            lambda: philosopher.solve(problem, validate=False).value, states, **counted,
+            report=lambda value: {"value": float(value)},
+        ),
+        "numpy bit views": Work(
+            lambda: oracles_exact.bit_view_values(weights, arrivals), states, **counted,
+            report=lambda values: {"value": float(values[-1])},
+        ),
+    }  # fmt: skip
+    return Case(f"matching philosopher n={n}", "states", (2**n, steps), works, "Bernoulli, float32")
