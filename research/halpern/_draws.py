@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Int, Key
@@ -42,7 +43,8 @@ def check_calls(most: int, stride: int) -> None:
 def check_open(name: str, value: Any) -> None:
     """Every entry lies strictly between 0 and 1; None passes."""
     if value is not None and checks.is_concrete(value):
-        checks.require(bool(jnp.all((jnp.asarray(value) > 0) & (jnp.asarray(value) < 1))), name, "lie in (0, 1)", value)
+        known = np.asarray(value)  # on the host, since params are made inside traced functions too
+        checks.require(bool(((known > 0) & (known < 1)).all()), name, "lie in (0, 1)", value)
 
 
 def check_rates(step_size: Any, safety: Any, p: Any, unsafe: bool) -> None:

@@ -75,7 +75,7 @@ class Params(eqx.Module):
         checks.one_of("Params.schedule", self.schedule, SCHEDULES)
         checks.one_of("Params.residual", self.residual, RESIDUALS)
         checks.at_least("Params.batch", self.batch, 1)
-        if self.reflected:
+        if self.reflected and not self.unsafe:
             checks.one_of('Params.schedule with "reflected"', self.schedule, _ACCURATE)
         if self.warm_start:
             checks.one_of('Params.schedule with "warm_start"', self.schedule, ("certified",))
