@@ -95,7 +95,7 @@ def linear_program(
     high: Point | float = np.inf,
     norm: Float[Array, ""] | None = None,
 ) -> LinearProgram:
-    """A program whose arrays have the dtype of `costs`.
+    """A program whose arrays have the dtype of `costs`, A keeping its own.
 
     Args:
       costs: c, like x.
@@ -109,8 +109,8 @@ def linear_program(
       ValueError: non-finite c or b; low > high or NaN; shapes that A does not map; norm <= 0.
     """
     operator = operator if isinstance(operator, Operator) else operators.Dense(jnp.asarray(operator))
-    costs, limits = (jax.tree.map(jnp.asarray, tree) for tree in (costs, limits))
-    dtype = jax.tree.leaves(costs)[0].dtype
+    dtype = jnp.result_type(float, *jax.tree.leaves(costs))
+    costs, limits = (jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), tree) for tree in (costs, limits))
     for name, tree in (("costs", costs), ("limits", limits)):
         for leaf in jax.tree.leaves(tree):
             checks.finite(name, leaf)
