@@ -22,10 +22,13 @@ from research.core.status import Status
 from research.core.types import Array, Float
 from research.halpern import (
     extragradient,
+    forward_backward,
     forward_reflected,
     page,
     resolvent,
+    svrg_anchored,
     vr_extragradient,
+    vr_forb,
 )
 from research.halpern.inclusions import Problem, natural_residual
 
@@ -38,7 +41,11 @@ METHODS = {
     "feg": (extragradient, {"anchor": "feg"}),
     "forb": (forward_reflected, {}),
     "vr_eg": (vr_extragradient, {}),
+    "vr_forb": (vr_forb, {}),
+    "gd": (forward_backward, {"anchor": "none"}),
+    "halpern": (forward_backward, {}),
     "page": (page, {}),
+    "svrg": (svrg_anchored, {}),
     "alg2": (resolvent, {"restart": 0.0}),
     "reflected": (resolvent, {"restart": 0.0, "reflected": True}),
     "restarted": (resolvent, {}),
@@ -66,9 +73,9 @@ def enter(name: str, problem: Problem, **fields: Any) -> Entrant:
     return Entrant(method, problem, method.Params(num_steps=1, **own | fields))
 
 
-def stacked(cases: list[Any]) -> Any:
-    """Cases of one shape as one tree with a leading axis."""
-    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *cases)
+def stacked(cases: list[Any], axis: int = 0) -> Any:
+    """Trees of one shape as one tree with another axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves], axis), *cases)
 
 
 def reach(entrant: Entrant, state: Any, point: Any, epochs: Float[Array, ""]) -> tuple[Any, Any]:
@@ -91,15 +98,17 @@ def _calls(ledger, dtype):
 
 
 def program(
-    config, mesh, *, groups: Callable[[], tuple[Any, ...]], rules: Mapping[str, Callable[[Any], Entrant]],
-    cases: tuple[str, ...],
+    config, mesh, *, groups: Callable[..., tuple[Any, ...]], rules: Mapping[str, Callable[[Any], Entrant]],
+    cases: tuple[str, ...], data: Callable[[], tuple] = tuple, data_shape: tuple = (),
 ) -> Program:  # fmt: skip
     """A race of methods on cases.
 
     Args:
-      groups: trees of cases, `[C, ...]`, every group of one shape; `case["epochs"] [points]` are its budgets.
+      groups: trees of cases, `[C, ...]`, every group of one shape; `case["epochs"] [points]` are a case's budgets, and
+        `case["problem"]` is what its residual is taken of.
       rules: name of a curve -> how a case is entered under it; traced, once per group.
       cases: labels, over all groups.
+      data: loads the arguments of `groups`, of `data_shape` (`jax.ShapeDtypeStruct`s); nothing is loaded before `init`.
     """
     dtype = number(config)
 
@@ -122,30 +131,36 @@ def program(
         point, states = state
         moved, metrics = [], {}
         for cases, held in zip(groups, states, strict=True):
-            moved.append({})
-            for name, rule in rules.items():
-                moved[-1][name], found = jax.lax.map(lambda one, r=rule: _leg(r, *one, point), (cases, held[name]))
+            legs = {
+                name: jax.lax.map(lambda one, r=rule: _leg(r, point, *one), (cases, held[name]))
+                for name, rule in rules.items()
+            }
+            moved.append(legs)
+            residuals = jax.lax.map(_residuals, (cases, stacked([u for _, u in legs.values()], axis=1)))
+            for place, (name, (run, _)) in enumerate(legs.items()):
+                spent = _calls(run.ledger, dtype) / cases["problem"].inclusion.num_components
+                found = {"residual": residuals[:, place], "epochs": spent, "status": run.ledger.status}
                 for metric, values in found.items():
                     metrics.setdefault(f"{metric}/{name}", []).append(values)
         return (point + 1, tuple(moved)), {name: jnp.concatenate(rows) for name, rows in metrics.items()}
 
-    def _leg(rule, case, held, point):
-        entrant = rule(case)
-        inclusion = entrant.problem.inclusion
-        state, u = reach(entrant, *held, case["epochs"][point])
-        spent = _calls(state.ledger, dtype) / inclusion.num_components
-        found = {"residual": natural_residual(inclusion, u), "epochs": spent, "status": state.ledger.status}
-        return (state, u), found
+    def _leg(rule, point, case, held):
+        return reach(rule(case), *held, case["epochs"][point])
+
+    def _residuals(case_and_points):
+        """One after another: the loop of the projection is then compiled once for all methods."""
+        case, points = case_and_points
+        return jax.lax.map(lambda u: natural_residual(case["problem"].inclusion, u), points)
 
     def replicates(groups):
         keys = prng.replicate_keys(prng.root_key(config.seed), config.run.replicates)
         return jax.vmap(first, in_axes=(None, 0))(groups, keys)
 
-    shapes = sharding.replicated(jax.eval_shape(groups), mesh)
+    shapes = sharding.replicated(jax.eval_shape(groups, *data_shape), mesh)
     state_shapes = sharding.split_replicates(jax.eval_shape(replicates, shapes), mesh)
 
     def init():
-        made = sharding.replicated(jax.jit(groups)(), mesh)
+        made = sharding.replicated(jax.jit(groups)(*data()), mesh)
         placed = jax.tree.map(lambda leaf: leaf.sharding, state_shapes)
         return made, jax.jit(replicates, out_shardings=placed)(made)
 
