@@ -5,6 +5,7 @@
     insurance.py   medical cost personal data (1,338 records)
     adult.py       UCI Adult (48,842 records) and the Adult reconstruction that users bring themselves
     nyc.py         New York trips of 2018: pickups by weekday, quarter of an hour and zone
+    samples.py     breast cancer (569 records) and handwritten digits (1,797)
 
 `python -m experiments.data --list` says what is here; `--fetch all|NAME` gets it.
 """

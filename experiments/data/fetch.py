@@ -31,7 +31,7 @@ __all__ = [
     "search_folders", "size", "source",
 ]  # fmt: skip
 
-NAMES = ("adult", "insurance", "nyc")
+NAMES = ("adult", "insurance", "nyc", "samples")
 
 
 class Brought(NamedTuple):

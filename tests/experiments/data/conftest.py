@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from experiments.data import adult, fetch, insurance, nyc
+from experiments.data import adult, fetch, insurance, nyc, samples
 
 
 def real(load):
@@ -30,6 +30,12 @@ def census():
 @pytest.fixture(scope="session")
 def trips():
     return real(nyc.load)
+
+
+@pytest.fixture(scope="session")
+def labelled():
+    """Both sample data sets by name."""
+    return {name: real(lambda name=name: samples.load(name)) for name in samples.SHAPES}
 
 
 @pytest.fixture

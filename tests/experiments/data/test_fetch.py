@@ -184,7 +184,7 @@ def test_a_relative_cache_home_is_ignored(monkeypatch):
 
 def test_sizes_and_names_are_known_without_the_data():
     assert fetch.size("adult") > 1_000_000 > fetch.size("insurance") > 0
-    with pytest.raises(fetch.DataError, match="data must be one of adult, insurance, nyc, got 'iris'"):
+    with pytest.raises(fetch.DataError, match="data must be one of adult, insurance, nyc, samples, got 'iris'"):
         fetch.source("iris")
     assert (fetch.megabytes(28_201_238), fetch.megabytes(28_524)) == ("28.2 MB", "29 kB")
 
