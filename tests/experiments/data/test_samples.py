@@ -27,9 +27,8 @@ def test_published_classes(labelled):
 
 
 def test_a_wheel_with_another_table_is_refused(cache, wheel, offline_pip):
-    wheel(
-        samples.SOURCE.package, dict(zip(samples.SOURCE.members, (b"569,30\n", gzip.compress(b"0,1\n")), strict=True))
-    )
+    tables = b"569,30\n", gzip.compress(b"0,1\n")
+    wheel(samples.SOURCE.package.replace("-", "_"), dict(zip(samples.SOURCE.members, tables, strict=True)))
     with pytest.raises(fetch.DataError, match=r"breast_cancer\.csv in scikit-learn==1\.6\.1 is not the published"):
         samples.load("digits")
 
