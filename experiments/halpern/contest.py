@@ -136,9 +136,9 @@ def program(
                 for name, rule in rules.items()
             }
             moved.append(legs)
-            residuals = jax.lax.map(_residuals, (cases, stacked([u for _, u in legs.values()], axis=1)))
+            residuals, sizes = jax.lax.map(_judge, (cases, stacked([u for _, u in legs.values()], axis=1)))
             for place, (name, (run, _)) in enumerate(legs.items()):
-                spent = _calls(run.ledger, dtype) / cases["problem"].inclusion.num_components
+                spent = _calls(run.ledger, dtype) / sizes
                 found = {"residual": residuals[:, place], "epochs": spent, "status": run.ledger.status}
                 for metric, values in found.items():
                     metrics.setdefault(f"{metric}/{name}", []).append(values)
@@ -147,10 +147,12 @@ def program(
     def _leg(rule, point, case, held):
         return reach(rule(case), *held, case["epochs"][point])
 
-    def _residuals(case_and_points):
-        """One after another: the loop of the projection is then compiled once for all methods."""
+    def _judge(case_and_points):
+        """Residuals one after another, so that the loop of the projection is compiled once; and n."""
         case, points = case_and_points
-        return jax.lax.map(lambda u: natural_residual(case["problem"].inclusion, u), points)
+        inclusion = case["problem"].inclusion
+        residuals = jax.lax.map(lambda u: natural_residual(inclusion, u), points)
+        return residuals, jnp.asarray(inclusion.num_components, dtype)
 
     def replicates(groups):
         keys = prng.replicate_keys(prng.root_key(config.seed), config.run.replicates)

@@ -29,7 +29,7 @@ def program(config, mesh):
         published = games.matrix_game(matrix, split="paired", centred=False)
         ours = games.matrix_game(matrix)
         case = {
-            "published": Problem(published, games.uniform_start(published)),
+            "problem": Problem(published, games.uniform_start(published)),
             "centred": Problem(ours, games.uniform_start(ours)),
             "frobenius": jnp.sqrt(jnp.sum(matrix**2)), "epochs": jnp.asarray(config.problem.epochs, dtype),
         }  # fmt: skip
@@ -37,7 +37,7 @@ def program(config, mesh):
 
     def published(name, step_of, **fields):
         def rule(case):
-            problem = case["published"]
+            problem = case["problem"]
             return contest.enter(name, problem, step_size=step_of(case), unsafe=True, **fields)
 
         return rule
@@ -45,12 +45,12 @@ def program(config, mesh):
     def resolvents(name, **fields):
         """c = sqrt(n) / |A|_F, and five times the largest certified step."""
         return lambda case: contest.enter(
-            name, case["published"], schedule="authors", resolvent_step=n**0.5 / case["frobenius"],
+            name, case["problem"], schedule="authors", resolvent_step=n**0.5 / case["frobenius"],
             step_size=5 * (1 - 1 / n) ** 0.5 / (n**0.5 * (n**0.5 + 1)), unsafe=True, **fields,
         )  # fmt: skip
 
     def by_norm(case):
-        return 5 / case["published"].inclusion.lipschitz_full
+        return 5 / case["problem"].inclusion.lipschitz_full
 
     rules = {
         "eg": published("eg", by_norm),
