@@ -15,6 +15,8 @@ FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("
 PEERS = {"mpax", "river", "sklearn", "threadpoolctl"}
 #: Optional or slow: allowed in experiments and paper_figures only.
 HEAVY = PEERS | {"matplotlib", "orbax", "ml_collections", "absl", "rich", "tensorstore"}
+#: Links between families: the one module that may import another family's research.
+LINKS = {"experiments.halpern.matching_lp": "matching"}
 #: What a script may import when it is loaded, so that --help answers at once.
 LIGHT_MODULES = {"experiments.lib.app"}
 
@@ -66,6 +68,8 @@ def allowed(importer: str, imported: str) -> bool:
     if package == "paper_figures" and target == "experiments" and target_family:
         return target_family == family and imported.split(".")[2].startswith("panels")
     # Shared floors know no family; a family knows only itself.
+    if target == "research" and target_family and LINKS.get(importer) == target_family:
+        return True
     if target_family and target in ("research", "experiments"):
         return family == target_family or importer in ("experiments.bench", "experiments.doctor")
     return True
@@ -82,6 +86,8 @@ def test_the_rule_itself_forbids_what_it_should():
     assert allowed("research.regret.ridge", "pallas_kernels.prequential_ridge")
     assert allowed("research.regret.ridge", "research.core.prng")
     assert allowed("paper_figures.regret.fig_medical", "experiments.regret.panels")
+    assert allowed("experiments.halpern.matching_lp", "research.matching.problems")
+    assert not allowed("experiments.halpern.lp", "research.matching.problems")
     assert not allowed("pallas_kernels.prequential_ridge.api", "research.core.prng")
     assert not allowed("research.regret.ridge", "experiments.lib.app")
     assert not allowed("research.core.prng", "research.regret.ridge")

@@ -8,6 +8,7 @@ Letters: `m` rows, `n` columns, `E` edges; x and y may be trees of arrays of any
 Source: `applegate:21` for the residuals; instances: random b-matching and packing programs.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -15,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 
 from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Key
@@ -23,8 +25,8 @@ from research.halpern.inclusions import Inclusion, Point
 from research.halpern.operators import Operator
 
 __all__ = [
-    "Kkt", "LinearProgram", "Optimum", "b_matching", "highs", "kkt", "kkt_of_images", "linear_program", "packing",
-    "zero_start",
+    "Kkt", "LinearProgram", "Optimum", "b_matching", "highs", "kkt", "kkt_of_images", "linear_program", "matrix",
+    "packing", "prepared", "zero_start",
 ]  # fmt: skip
 
 
@@ -202,7 +204,7 @@ def packing(key: Key, num_rows: int, num_columns: int, dtype=jnp.float32) -> Lin
 
 
 def highs(program: LinearProgram, method: str = "highs", options: dict | None = None) -> Optimum:
-    """The optimum by HiGHS, for programs whose x and y are vectors.
+    """The optimum by HiGHS; x comes flat, in the order of the leaves.
 
     Args:
       method: SciPy's name: "highs", "highs-ds" (simplex) or "highs-ipm".
@@ -211,19 +213,18 @@ def highs(program: LinearProgram, method: str = "highs", options: dict | None = 
       RuntimeError: where HiGHS does not reach an optimum.
     Source: `huangfu:18`.
     """
-    return _highs_call(program, method, options)()
+    return prepared(program, method, options)()
 
 
-def _highs_call(program, method, options):
-    from scipy import optimize, sparse
+def prepared(program: LinearProgram, method: str = "highs", options: dict | None = None) -> Callable[[], Optimum]:
+    """`highs` as a call without arguments, to be timed: A is assembled here."""
+    from scipy import optimize
 
-    matrix = sparse.csr_array(_matrix(program.operator, len(program.costs)))
-    equal = np.asarray(program.equality)
-    limits = np.asarray(program.limits, np.float64)
-    bounds = np.stack([np.asarray(program.low, np.float64), np.asarray(program.high, np.float64)], axis=1)
-    rows = {"A_ub": matrix[~equal], "b_ub": limits[~equal]} if (~equal).any() else {}
-    rows |= {"A_eq": matrix[equal], "b_eq": limits[equal]} if equal.any() else {}
-    costs = np.asarray(program.costs, np.float64)
+    stored, equal = matrix(program).tocsr(), _flat(program.equality).astype(bool)
+    limits, costs = _flat(program.limits), _flat(program.costs)
+    bounds = np.stack([_flat(program.low), _flat(program.high)], axis=1)
+    rows = {"A_ub": stored[~equal], "b_ub": limits[~equal]} if (~equal).any() else {}
+    rows |= {"A_eq": stored[equal], "b_eq": limits[equal]} if equal.any() else {}
 
     def solve():
         found = optimize.linprog(costs, bounds=bounds, method=method, options=options or {}, **rows)
@@ -234,22 +235,27 @@ def _highs_call(program, method, options):
     return solve
 
 
-def _matrix(operator, num_columns):
-    """A as a SciPy sparse or NumPy matrix, float64."""
+def _flat(tree):
+    return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(tree)])
+
+
+def matrix(program: LinearProgram):
+    """A as a SciPy sparse matrix in float64, rows and columns in the order of the leaves."""
     from scipy import sparse
 
+    operator = program.operator
     match operator:
-        case operators.Dense():
-            return np.asarray(operator.matrix, np.float64)
         case operators.Sparse():
-            at = (np.asarray(operator.rows), np.asarray(operator.columns))
-            return sparse.coo_array(
-                (np.asarray(operator.values, np.float64), at), (operator.num_rows, operator.num_columns)
-            )
+            entries, rows, columns = operator.values, operator.rows, operator.columns
+            shape = (operator.num_rows, operator.num_columns)
         case operators.Incidence():
             edges = np.arange(len(operator.left))
             rows = np.concatenate([np.asarray(operator.left), operator.num_left + np.asarray(operator.right)])
+            entries, columns = np.ones(len(rows)), np.tile(edges, 2)
             shape = (operator.num_left + operator.num_right, len(edges))
-            return sparse.coo_array((np.ones(len(rows)), (rows, np.tile(edges, 2))), shape)
         case _:
-            return np.asarray(jax.vmap(operator.forward)(jnp.eye(num_columns)), np.float64).T
+            flat, unravel = ravel_pytree(program.costs)
+            basis = jnp.eye(len(flat), dtype=flat.dtype)
+            columns = jax.vmap(lambda x: ravel_pytree(operator.forward(unravel(x)))[0])(basis)
+            return sparse.coo_array(np.asarray(columns, np.float64).T)
+    return sparse.coo_array((np.asarray(entries, np.float64), (np.asarray(rows), np.asarray(columns))), shape)
