@@ -2,7 +2,8 @@
 
 A step of a run is a point of the epoch axis, `config.problem.epochs[step]`: every method makes strides until it has
 spent so many calls per component, then its natural residual is taken (step 1, monitoring, not charged). Metrics, all
-`[R, case]`: `residual/<method>`, `epochs/<method>` (what was really spent: a stride is never cut) and `status/<method>`.
+`[R, case]`: `residual/<method>`, `epochs/<method>` (what was really spent: a stride is never cut),
+`iterations/<method>` and `status/<method>`.
 Replicates are independent seeds and run one after another on a device: side by side, each one's refreshes would turn
 the branches of all others into selections, which evaluate the full operator at every iteration.
 """
@@ -79,7 +80,7 @@ def stacked(cases: list[Any], axis: int = 0) -> Any:
 
 
 def reach(entrant: Entrant, state: Any, point: Any, epochs: Float[Array, ""]) -> tuple[Any, Any]:
-    """Strides until `epochs` n calls are spent, or the method stands still; the state, and the point it would return."""
+    """Strides until `epochs` n calls are spent or the method stands still; the state and the point it would return."""
     budget = epochs * entrant.problem.inclusion.num_components
 
     def going(carry):

@@ -1,0 +1,45 @@
+"""How this family's figures name and colour methods; the names are those of the curves of a race."""
+
+from experiments.lib import style
+
+__all__ = ["METHODS", "epoch_axis", "race"]
+
+_HUES = style.PALETTE
+
+#: Colours serve twice: methods of class A and of class B are never drawn together, but for `page`.
+METHODS = {
+    "eg": style.Look("extragradient", _HUES["grey"], "-", "s"),
+    "eag": style.Look("EAG", _HUES["orange"], (0, (5, 1)), "D"),
+    "feg": style.Look("FEG", _HUES["purple"], (0, (5, 1)), "v"),
+    "forb": style.Look("FoRB", _HUES["black"], (0, (3, 1, 1, 1)), "P"),
+    "vr_eg": style.Look("VR-EG", _HUES["green"], "-", "^"),
+    "vr_forb": style.Look("VR-FoRB", _HUES["yellow"], "-", "h"),
+    "page": style.Look("Algorithm 1", _HUES["sky"], "-", "o"),
+    "alg2": style.Look("Algorithm 2", _HUES["blue"], (0, (5, 1)), "X"),
+    "reflected": style.Look("Algorithm 2, reflected", _HUES["sky"], (0, (3, 1, 1, 1)), "<"),
+    "restarted": style.Look("Algorithm 2, restarts", _HUES["vermilion"], "-", "*"),
+    "certified": style.Look("Algorithm 2, certified", _HUES["purple"], "-", ">"),
+    "gd": style.Look("forward-backward, 1/L_F", _HUES["grey"], "-", "s"),
+    "halpern": style.Look("Halpern-FB, 1/L_F", _HUES["orange"], (0, (5, 1)), "D"),
+    "halpern_long": style.Look("Halpern-FB, 1.9/L_F", _HUES["purple"], (0, (5, 1)), "v"),
+    "page_half": style.Look("Algorithm 1, 0.5/L (certified)", _HUES["blue"], "-", "o"),
+    "page_one": style.Look("Algorithm 1, 1/L (uncertified)", _HUES["green"], (0, (3, 1, 1, 1)), "P"),
+    "page_two": style.Look("Algorithm 1, 2/L (uncertified)", _HUES["sky"], (0, (3, 1, 1, 1)), "^"),
+    "svrg": style.Look("SVRG-AcFR, 0.5/L", _HUES["green"], "-", "h"),
+}
+
+
+def race(ax, run, names, case: int = 0) -> None:
+    """Natural residual against epochs really spent, for the named curves of one case: mean and interval over seeds."""
+    for name in names:
+        residual = run.curves[f"residual/{name}"][..., case]
+        alike = residual.max(axis=1) <= residual.min(axis=1) * (1 + 1e-6)
+        shown = residual[:, :1] if alike.all() else residual  # no interval around what has no draws
+        style.curve(ax, run.curves[f"epochs/{name}"][..., case].mean(axis=1), shown, METHODS[name], linewidth=1.1)
+    ax.set_yscale("log")
+    epoch_axis(ax)
+
+
+def epoch_axis(ax) -> None:
+    """The horizontal axis of every race."""
+    ax.set_xlabel("epochs (oracle calls / n)")
