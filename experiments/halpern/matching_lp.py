@@ -10,13 +10,13 @@ Source: `braverman:24` for the programs. The only module that knows both familie
 
 import jax.numpy as jnp
 
-from research.core.types import Array, Float
+from research.core.types import Array, Float, Key
 from research.halpern import linear_programs, operators
 from research.halpern.linear_programs import LinearProgram
-from research.matching import certificates
+from research.matching import certificates, problems, relaxation
 from research.matching.problems import Problem
 
-__all__ = ["Fluid", "Online", "allocation", "fluid", "online"]
+__all__ = ["Fluid", "Online", "allocation", "bounds", "draw", "fluid", "online"]
 
 
 class Fluid(operators.Operator):
@@ -76,3 +76,13 @@ def _program(problem, operator, limits):
 def allocation(problem: Problem, acceptance: Float[Array, "n T"]) -> Float[Array, "n T"]:
     """A feasible x of LP-OnOpt from acceptance probabilities that are nearly so."""
     return certificates.repair(problem, acceptance * problem.arrivals[None])
+
+
+def draw(key: Key, size: tuple[int, int], dtype) -> Problem:
+    """An Erdős–Rényi instance of n nodes and T times, density 1/2."""
+    return problems.er(key, 0.5, *size, dtype)
+
+
+def bounds(problem: Problem, tolerance: float = 1e-7) -> relaxation.Solution:
+    """LP-OnOpt by the solver that is made for it, certified from both sides."""
+    return relaxation.solve(problem, relaxation.PRECISE, tolerance=tolerance)
