@@ -14,7 +14,11 @@ def get_config(arg=""):
     words = arg.split(",")
     quick = "quick" in words
     c = mlc.ConfigDict({"experiment": "halpern.lp", "seed": 0, "data": ""})
-    c.problem = {"kind": "fluid" if "fluid" in words else "online", "size": (4, 8) if quick else (8, 20)}
+    c.problem = {
+        "kind": "fluid" if "fluid" in words else "online",
+        "size": (4, 8) if quick else (8, 20),
+        "compared": 4 if quick else 20,
+    }
     c.algo = {"variants": ("reflected", "plain"), "tolerance": 1e-8}
     c.timing = {"batches": (1,), "peers": {"HiGHS simplex": (1,)}, "repeats": 3, "limit": 8000}
     c.run = {"num_steps": 80, "chunk": 1, "replicates": 4 if quick else 20, "stride": 100}

@@ -2,9 +2,10 @@
 
 A step is `config.run.stride` iterations of every variant; a replicate is an instance. A program that met the tolerance
 stands still. Metrics `[R]`: `residual/<variant>`, `iterations/<variant>` (so far, or until it stopped).
-Results: `objective` and `highs [R]`, c'x of the first variant and by HiGHS; for LP-OnOpt also `certified [2, R]`, bounds
-by the matching family's own solver. `timing.jsonl` goes on with seconds per call, by `axes["clock"]`: batches of ours,
-HiGHS one by one, MPAX where it is installed; `mpax_iterations`, `mpax_residual [K]` are its results.
+Results: `objective [R]`, c'x of the first variant; `highs [K]`, the first instances' by HiGHS; for LP-OnOpt also
+`certified [2, K]`, bounds by the matching family's own solver. `timing.jsonl` goes on with seconds per call, by
+`axes["clock"]`: batches of ours, HiGHS one by one, and MPAX where it is installed, of which `mpax_iterations` and
+`mpax_residual` tell how it ended.
 Source: `lu:24`; instances of `research.halpern.linear_programs` and of `experiments.halpern.matching_lp`.
 """
 
@@ -58,10 +59,10 @@ def main(config, run, mesh):
 
     drawn, states = driver.drive(program(config, mesh), config, run)
     last = states[config.algo.variants[0]].candidate
-    one = [jax.tree.map(lambda leaf, k=k: leaf[k], drawn.inclusion) for k in range(config.run.replicates)]
+    one = [jax.tree.map(lambda leaf, k=k: leaf[k], drawn.inclusion) for k in range(config.problem.compared)]
     objective = jax.vmap(lambda p, x, y: linear_programs.kkt(p, (x, y)).objective)(drawn.inclusion, last.x, last.y)
     run.results(objective=np.asarray(objective), highs=[linear_programs.highs(each).objective for each in one])
-    if config.problem.kind == "online":
+    if config.problem.kind == "online" and config.problem.compared:
         run.results(certified=_certified(config))
     _measure(config, run)
     panels_lp.quick_look(run)
@@ -73,7 +74,7 @@ def _certified(config):
     from experiments.halpern import matching_lp, programs
     from research.core import prng
 
-    keys = prng.replicate_keys(prng.root_key(config.seed), config.run.replicates)
+    keys = prng.replicate_keys(prng.root_key(config.seed), config.problem.compared)
     size, dtype = tuple(config.problem.size), programs.number(config)
     found = [matching_lp.bounds(matching_lp.draw(key, size, dtype)) for key in keys]
     return np.array([[one.primal for one in found], [one.dual for one in found]])
