@@ -2,13 +2,14 @@
 
 Least squares with 50 columns, uniform draws, the paper's schedules far from the start. `refreshed` has full evaluations
 at their stationary rate 4 / (sqrt(n) + 5); `batches` has none, what an iteration costs between two of them. Both sides
-draw their own indices, in chunks; only ours computes a residual, once in 512 iterations.
+draw their own indices, in chunks; only ours computes a residual, once in 512 iterations. Linear programs: `lp_bench`.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.halpern import lp_bench
 from pallas_kernels._bench import Case, Work
 from research.core import prng
 from research.halpern import finite_sums, page, schedules
@@ -17,10 +18,11 @@ COLUMNS, ITERATIONS = 50, 512
 
 
 def cases(tables, quick):
-    """Workloads of 2,000 rows, which stay in a core's cache, and of 200,000, which do not."""
+    """Workloads of 2,000 rows, which stay in a core's cache, and of 200,000, which do not; then linear programs."""
     del tables
     for rows in (2_000,) if quick else (2_000, 200_000):
         yield from _page_cases(rows)
+    yield from lp_bench.cases(quick)
 
 
 def _page_cases(rows):
