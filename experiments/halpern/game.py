@@ -16,7 +16,7 @@ def program(config, mesh):
     import jax.numpy as jnp
     import numpy as np
 
-    from experiments.halpern import contest
+    from experiments.halpern import contest, instances
     from research.halpern import games
     from research.halpern.inclusions import Problem
 
@@ -56,7 +56,10 @@ def program(config, mesh):
         "eg": published("eg", by_norm),
         "eag": published("eag", by_norm),
         "vr_eg": published("vr_eg", lambda case: 3 / (n**0.5 * case["frobenius"]), probability=1 / n, stride=stride),
-        "page": published("page", lambda case: 5 / case["frobenius"], batch=int(n**0.5), stride=max(1, stride // 16)),
+        "page": lambda case: contest.enter(
+            "page", instances.distinct(case["problem"]), step_size=5 / case["frobenius"], batch=int(n**0.5),
+            stride=max(1, stride // 16), unsafe=True,
+        ),
         "alg2": resolvents("alg2"),
         "reflected": resolvents("reflected"),
         "restarted": lambda case: contest.enter("restarted", case["centred"]),

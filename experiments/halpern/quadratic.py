@@ -16,7 +16,7 @@ DISTANCE = 1639.07
 def program(config, mesh):
     import jax.numpy as jnp
 
-    from experiments.halpern import contest
+    from experiments.halpern import contest, instances
     from research.halpern import quadratics
     from research.halpern.inclusions import Problem
 
@@ -37,7 +37,9 @@ def program(config, mesh):
         "eag": entered("eag", step_size=0.3, stride=full),
         "feg": entered("feg", stride=full),
         "vr_eg": entered("vr_eg", step_size=0.01, probability=1 / n, stride=sampled),
-        "page": entered("page", step_size=0.3, batch=int(n**0.5), stride=full),
+        "page": lambda case: contest.enter(
+            "page", instances.distinct(case["problem"]), step_size=0.3, batch=int(n**0.5), stride=full, unsafe=True
+        ),
         "alg2": entered("alg2", schedule="authors", resolvent_step=n**0.5, step_size=0.001),
     }
     chosen = {name: rules[name] for name in config.algo.methods}

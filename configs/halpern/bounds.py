@@ -1,0 +1,15 @@
+"""Root mean squares over 64 seeds against the bounds of both algorithms, eight instances of each class.
+
+  python -m experiments.halpern.bounds
+"""
+
+import ml_collections as mlc
+
+
+def get_config(arg=""):
+    quick = arg == "quick"
+    c = mlc.ConfigDict({"experiment": "halpern.bounds", "seed": 0, "data": ""})
+    c.problem = {"size": 64, "dim": 8, "saddle_size": 16, "instances": 3 if quick else 8, "instance_seed": 0}
+    c.run = {"num_steps": 12 if quick else 64, "chunk": 1, "replicates": 64}
+    c.numerics = {"x64": True}
+    return c

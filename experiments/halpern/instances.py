@@ -1,0 +1,94 @@
+"""Instances on which bounds are measured, with known solutions and resolvents; and draws as in the published runs."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from research.core import prng
+from research.core.types import Array, Float, Key
+from research.halpern import finite_sums, quadratics
+from research.halpern.inclusions import Inclusion, Point, Problem
+
+__all__ = ["Distinct", "Solved", "distinct", "least_squares", "saddle"]
+
+
+class _Wrapped(Inclusion):
+    """All abilities of another inclusion."""
+
+    inclusion: Any
+
+    @property
+    def num_components(self):
+        return self.inclusion.num_components
+
+    @property
+    def num_indices(self):
+        return self.inclusion.num_indices
+
+    @property
+    def cocoercive(self):
+        return self.inclusion.cocoercive
+
+    @property
+    def lipschitz(self):
+        return self.inclusion.lipschitz
+
+    @property
+    def lipschitz_full(self):
+        return self.inclusion.lipschitz_full
+
+    def full(self, u):
+        return self.inclusion.full(u)
+
+    def difference(self, draws, new, old):
+        return self.inclusion.difference(draws, new, old)
+
+    def sample(self, key, shape):
+        return self.inclusion.sample(key, shape)
+
+    def prox(self, v, step_size):
+        return self.inclusion.prox(v, step_size)
+
+
+class Solved(_Wrapped):
+    """An affine inclusion without constraints that knows its resolvent at any step."""
+
+    def resolvent(self, u: Point, scale: Float[Array, ""]) -> Point:
+        """(I + scale F)^{-1} u."""
+        return quadratics.exact_resolvent(self.inclusion, u, scale)(u)
+
+
+class Distinct(_Wrapped):
+    """Uniform draws of which those of one batch, the last axis of the shape, are distinct, as in the published runs.
+
+    A batch costs a sort of n numbers: for replays of small problems.
+    """
+
+    def sample(self, key, shape):
+        scores = jax.random.uniform(key, (*shape[:-1], self.num_components), jnp.float32)
+        return jax.lax.top_k(scores, shape[-1])[1][..., None]
+
+
+def distinct(problem: Problem) -> Problem:
+    """The problem with draws that are distinct within a batch; its own must be uniform over one index."""
+    return Problem(Distinct(problem.inclusion), problem.start)
+
+
+def least_squares(
+    key: Key, decay: Float[Array, ""], size: int, dim: int, dtype
+) -> tuple[Problem, Float[Array, ""]]:
+    """Rows of which entry j has scale j^-decay, started at 0; and the distance to the solution."""
+    scales = jnp.arange(1, dim + 1, dtype=dtype) ** -decay
+    features = jax.random.normal(prng.stream(key, "features"), (size, dim), dtype) * scales[None, :]
+    targets = jax.random.normal(prng.stream(key, "targets"), (size,), dtype)
+    solution = jnp.linalg.lstsq(features, targets)[0]
+    return Problem(finite_sums.least_squares(features, targets), jnp.zeros_like(solution)), jnp.linalg.norm(solution)
+
+
+def saddle(key: Key, decay: Float[Array, ""], size: int, dtype) -> tuple[Problem, Float[Array, ""]]:
+    """Bilinear without constraints, singular values j^-decay, a normal start; its solution is 0."""
+    values = jnp.arange(1, size + 1, dtype=dtype) ** -decay
+    inclusion = Solved(quadratics.bilinear(prng.stream(key, "matrix"), values))
+    start = jax.random.normal(prng.stream(key, "start"), (2, size), dtype)
+    return Problem(inclusion, (start[0], start[1])), jnp.linalg.norm(start)

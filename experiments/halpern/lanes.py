@@ -1,0 +1,132 @@
+"""What a lane costs: Algorithm 1 on least squares alone, eight at a time with shared coins, eight with their own.
+
+With coins of their own, the branch of a refresh becomes a selection under `jax.vmap`: every lane evaluates the full
+operator at every iteration. A step runs one of the three from the start (`VARIANTS`, in turn; the first lap warms up);
+`timing.jsonl` has its seconds. Metrics, `[R, lane]`: `calls`, what the method counts (which no way of compiling
+changes), and `residual`; where there is one lane, it is repeated.
+Results: `evaluated [variant]`, full operators that were really evaluated per iteration and lane, counted by a callback
+in a run of `config.run.counted` iterations, monitoring apart; `rate`, the mean probability of a refresh over them.
+Source: none, it is how batches are compiled (`research.halpern.lanes`).
+"""
+
+from experiments.lib import app
+
+VARIANTS = ("alone", "shared coins", "own coins")
+
+
+def instance(config):
+    """The problem; rows s_j eps_j with s_j = 1 / j."""
+    import jax
+    import jax.numpy as jnp
+
+    from research.core import prng
+    from research.halpern import finite_sums
+    from research.halpern.inclusions import Problem
+
+    n, d = config.problem.size, config.problem.columns
+    key = prng.root_key(config.seed)
+    features = jax.random.rademacher(prng.stream(key, "rows"), (n, d), jnp.float32) / jnp.arange(1.0, d + 1)[None]
+    noise = 0.1 * jax.random.normal(prng.stream(key, "noise"), (n,))
+    return Problem(finite_sums.least_squares(features, features.sum(axis=1) + noise, law="uniform"), jnp.zeros(d))
+
+
+def variants(config, iterations):
+    """Functions `(problem, key) -> page.Result` of so many iterations, in the order of `VARIANTS`."""
+    import jax
+
+    from research.core import prng
+    from research.halpern import lanes, page
+
+    params, count = page.Params(num_steps=1, stride=iterations), config.problem.lanes
+
+    def own(problem, key):
+        return jax.vmap(lambda key: page.run(problem, params, key))(prng.replicate_keys(key, count))
+
+    return (
+        lambda problem, key: lanes.run(page, problem, params, key, 1),
+        lambda problem, key: lanes.run(page, problem, params, key, count),
+        own,
+    )
+
+
+def program(config, mesh):
+    import jax
+    import jax.numpy as jnp
+
+    from experiments.lib import mesh as mesh_lib
+    from experiments.lib.program import Program
+    from research.core import prng, sharding
+
+    runs = variants(config, config.run.iterations)
+
+    def advance(problem, key, step):
+        def measured(run):
+            result = run(problem, key)
+            calls = result.trace.calls
+            calls = calls.high.astype(jnp.float32) * 2.0**30 + calls.low
+            return tuple(jnp.broadcast_to(a[:, -1], config.problem.lanes) for a in (calls, result.trace.residual))
+
+        calls, residual = jax.lax.switch(step % len(runs), [lambda run=run: measured(run) for run in runs])
+        return (key, step + 1), {"calls": calls, "residual": residual}
+
+    def first():
+        keys = prng.replicate_keys(prng.root_key(config.seed), config.run.replicates)
+        return keys, jnp.zeros(config.run.replicates, jnp.int32)
+
+    data = sharding.replicated(jax.eval_shape(lambda: instance(config)), mesh)
+    state = sharding.split_replicates(jax.eval_shape(first), mesh)
+
+    def init():
+        placed = jax.tree.map(lambda leaf: leaf.sharding, state)
+        made = jax.jit(lambda: instance(config))()
+        return sharding.replicated(made, mesh), jax.jit(first, out_shardings=placed)()
+
+    alone = jax.custom_batching.sequential_vmap(lambda problem, state: advance(problem, *state))
+    names = tuple(str(lane) for lane in range(config.problem.lanes))
+    return Program(
+        init, mesh_lib.over_replicates(mesh, alone, shared=1), (data, state), ("seed",),
+        {"lane": names, "variant": VARIANTS},
+    )  # fmt: skip
+
+
+def main(config, run, mesh):
+    from experiments.halpern import panels_lanes
+    from experiments.lib import driver
+
+    problem, _ = driver.drive(program(config, mesh), config, run)
+    if not run.results:
+        run.results(**count(config, problem))
+    panels_lanes.quick_look(run)
+
+
+def count(config, problem):
+    """Full operators really evaluated."""
+    import jax
+    import numpy as np
+
+    from research.core import prng
+    from research.halpern import finite_sums, schedules
+    from research.halpern.inclusions import Problem
+
+    ticks = []
+
+    class Counted(finite_sums.LeastSquares):
+        def full(self, u):
+            jax.debug.callback(lambda _: ticks.append(1), u[0])  # once per lane that evaluates
+            return super().full(u)
+
+    given, iterations = problem.inclusion, config.run.counted
+    counted = Counted(**{name: getattr(given, name) for name in given.__dataclass_fields__})
+    evaluated = []
+    for run, many in zip(variants(config, iterations), (False, True, True), strict=True):
+        ticks.clear()
+        jax.block_until_ready(jax.jit(run)(Problem(counted, problem.start), prng.root_key(config.seed)))
+        jax.effects_barrier()
+        width = config.problem.lanes if many else 1
+        evaluated.append((len(ticks) / width - 2) / iterations)  # without the residuals of start and end
+    chance = schedules.refresh_probability(np.arange(iterations), schedules.page_refresh(given.num_components))
+    return {"evaluated": np.asarray(evaluated), "rate": float(np.mean(chance))}
+
+
+if __name__ == "__main__":
+    app.run(main, default_config="configs/halpern/lanes.py")

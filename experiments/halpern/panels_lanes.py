@@ -1,0 +1,69 @@
+"""Drawings of the lanes: full operators evaluated, and time, per iteration and lane."""
+
+import json
+
+import numpy as np
+
+from experiments.lib import style
+from experiments.lib.tables import Measured
+
+__all__ = ["evaluated", "evaluations_panel", "microseconds", "quick_look", "time_panel", "whole_batch"]
+
+_COLORS = tuple(style.PALETTE[name] for name in ("grey", "blue", "vermilion"))
+
+
+def evaluated(run, variant: str) -> Measured:
+    """Full operators evaluated per iteration and lane."""
+    return _exact(run.results["evaluated"][list(run.axes["variant"]).index(variant)])
+
+
+def microseconds(run) -> np.ndarray:
+    """Of every variant, per iteration and lane: the fastest lap but the first."""
+    rows = [json.loads(line) for line in (run.path / "timing.jsonl").read_text().splitlines()]
+    seconds = np.array([row["seconds"] for row in rows]).reshape(-1, len(run.axes["variant"]))[1:].min(axis=0)
+    width = np.array([1, run.config.problem.lanes, run.config.problem.lanes])
+    return 1e6 * seconds / (run.config.run.iterations * width)
+
+
+def whole_batch(run) -> Measured:
+    """Time of all lanes with shared coins over that of one alone."""
+    times = microseconds(run)
+    return _exact(times[1] * run.config.problem.lanes / times[0])
+
+
+def _exact(value) -> Measured:
+    return Measured(float(value), -np.inf, np.inf, 1)
+
+
+def _bars(ax, run, values, format) -> None:
+    names = list(run.axes["variant"])
+    labels = [f"{run.config.problem.lanes} lanes,\n{name}" if name != "alone" else "one lane" for name in names]
+    ax.bar(labels, values, color=_COLORS, width=0.6)
+    for place, value in enumerate(values):
+        ax.annotate(format.format(value), (place, value), xytext=(0, 2), textcoords="offset points", ha="center",
+                    fontsize=6)  # fmt: skip
+    ax.set_yscale("log")
+    ax.margins(y=0.15)
+    ax.grid(visible=False, axis="x")
+    ax.tick_params(axis="x", labelsize=6)
+
+
+def evaluations_panel(ax, run) -> None:
+    """Full operators per iteration and lane, and the mean probability of a refresh."""
+    _bars(ax, run, run.results["evaluated"], "{:.3f}")
+    ax.axhline(run.results["rate"], color="0.5", linestyle="--", linewidth=0.8)
+    ax.set_ylabel("full operators / iteration / lane")
+
+
+def time_panel(ax, run) -> None:
+    """Microseconds per iteration and lane."""
+    _bars(ax, run, microseconds(run), "{:.1f}")
+    ax.set_ylabel("µs / iteration / lane")
+
+
+def quick_look(run) -> None:
+    """Both panels, into the run directory."""
+    fig, axes = style.figure("text", 0.4, 1, 2)
+    evaluations_panel(axes[0, 0], run)
+    time_panel(axes[0, 1], run)
+    style.save(style.stamp(fig, [run]), run.figure("lanes"))
