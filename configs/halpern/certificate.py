@@ -13,11 +13,11 @@ def get_config(arg=""):
     c = mlc.ConfigDict({"experiment": "halpern.certificate", "seed": 0, "data": ""})
     c.problem = {
         "sizes": (400,) if quick else (100, 400, 1600), "columns": 10,
-        "batches": (0.25, 1.0, 4.0) if quick else (0.25, 0.5, 1.0, 2.0, 4.0),
+        "batches": (0.25, 1.0) if quick else (0.25, 0.5, 1.0, 2.0, 4.0),
         "scaled_steps": (0.35, 0.71, 1.41, 2.83, 5.66) if quick
         else (0.1, 0.18, 0.25, 0.35, 0.5, 0.71, 1.0, 1.41, 2.0, 2.38, 2.83, 3.36, 4.0, 5.66), "epochs": (100.0,),
     }  # fmt: skip
-    c.algo = {"searched": (10_000,) if quick else (100, 10_000), "candidates": 40 if quick else 400}
+    c.algo = {"searched": (100,) if quick else (100, 10_000), "candidates": 100 if quick else 400}
     c.run = {"num_steps": 1, "chunk": 1, "replicates": 2 if quick else 8, "stride": 32}
     c.numerics = {"x64": False}
     return c

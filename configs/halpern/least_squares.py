@@ -21,8 +21,11 @@ def get_config(arg=""):
     }  # fmt: skip
     if digits and not quick:
         c.problem.epochs = (5, 10, 20, 30, 50, 70, 100, 150, 200, 300)
-    c.algo = {"methods": ("page_half",) if box else
-              ("gd", "halpern", "halpern_long", "page_half", "page_one" if digits else "page_two", "svrg")}  # fmt: skip
+    longer = "page_one" if digits else "page_two"
+    c.algo = {
+        "methods": ("page_half",) if box else ("gd", "halpern", "page_half", longer) if quick
+        else ("gd", "halpern", "halpern_long", "page_half", longer, "svrg"),
+    }  # fmt: skip
     c.run = {
         "num_steps": len(c.problem.epochs), "chunk": 1, "replicates": 5,
         "stride": 16 if quick or digits or box else 128, "full_stride": 5,

@@ -4,8 +4,9 @@ With coins of their own, the branch of a refresh becomes a selection under `jax.
 operator at every iteration. A step runs one of the three from the start (`VARIANTS`, in turn; the first lap warms up);
 `timing.jsonl` has its seconds. Metrics, `[R, lane]`: `calls`, what the method counts (which no way of compiling
 changes), and `residual`; where there is one lane, it is repeated.
-Results: `evaluated [variant]`, full operators that were really evaluated per iteration and lane, counted by a callback
-in a run of `config.run.counted` iterations, monitoring apart; `rate`, the mean probability of a refresh over them.
+Results: `evaluated [2]`, full operators that were really evaluated per iteration and lane, with shared coins and with
+own ones, counted by a callback in a run of `config.run.counted` iterations, monitoring apart; `rate`, the mean
+probability of a refresh over them, which is what one lane alone evaluates.
 Source: none, it is how batches are compiled (`research.halpern.lanes`).
 """
 
@@ -108,7 +109,7 @@ def count(config, problem):
     from research.halpern import finite_sums, schedules
     from research.halpern.inclusions import Problem
 
-    ticks = []
+    ticks, width = [], config.problem.lanes
 
     class Counted(finite_sums.LeastSquares):
         def full(self, u):
@@ -118,12 +119,12 @@ def count(config, problem):
     given, iterations = problem.inclusion, config.run.counted
     counted = Counted(**{name: getattr(given, name) for name in given.__dataclass_fields__})
     evaluated = []
-    for run, many in zip(variants(config, iterations), (False, True, True), strict=True):
+    for run in variants(config, iterations)[1:]:
         ticks.clear()
         jax.block_until_ready(jax.jit(run)(Problem(counted, problem.start), prng.root_key(config.seed)))
         jax.effects_barrier()
-        width = config.problem.lanes if many else 1
-        evaluated.append((len(ticks) / width - 2) / iterations)  # without the residuals of start and end
+        monitored = width + 1  # the last points of all lanes, and the start, which they share
+        evaluated.append((len(ticks) - monitored) / (width * iterations))
     chance = schedules.refresh_probability(np.arange(iterations), schedules.page_refresh(given.num_components))
     return {"evaluated": np.asarray(evaluated), "rate": float(np.mean(chance))}
 
