@@ -7,6 +7,7 @@ Source: `cai:24` for the class; constants are ours, tested.
 """
 
 import abc
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -21,22 +22,36 @@ from research.halpern.inclusions import Inclusion
 __all__ = ["Feasibility", "LeastSquares", "LinearModel", "Logistic", "feasibility", "least_squares", "logistic"]
 
 LAWS = ("importance", "uniform")
+#: On a CPU, XLA copies a drawn row of fewer than 80 numbers one number at a time, unless it is of 64 or more and enters
+#: a product on its way. So shorter ones are filled up to 64 if that costs less than it saves, and halved on their way
+#: while the points are doubled, which is exact. With 50 columns it saves a third of an iteration of Algorithm 1 where X
+#: lies in a core's cache, and two thirds where it does not.
+_WIDTH, _HALF = 64, 0.5
+#: Bytes of X that a core's own cache keeps from one reading to the next, and of the blocks that are copied there if X
+#: is larger.
+_IN_CACHE, _BLOCK = 1 << 20, 1 << 18
 
 
 class LinearModel(Inclusion):
     """F(u) = (1/n) sum_i x_i phi(x_i'u, t_i) with `X [n, D]`; a point is an array `[D]`."""
 
-    features: Float[Array, "n D"]
+    rows: Float[Array, "n W"]  # X, filled up with columns of zeros: W >= D
     targets: Float[Array, "n"]
     weight: Float[Array, "n"]  # 1 / (n q_i), 0 for a component that is zero
     table: Any  # AliasTable, or None for uniform draws
     regulariser: proxes.Prox
     lipschitz: Float[Array, ""]
     lipschitz_full: Float[Array, ""]
+    num_columns: int = eqx.field(static=True)  # D
+
+    @property
+    def features(self) -> Float[Array, "n D"]:
+        """X."""
+        return self.rows[:, : self.num_columns]
 
     @property
     def num_components(self) -> int:
-        return self.features.shape[0]
+        return self.rows.shape[0]
 
     @property
     def num_indices(self) -> int:
@@ -52,29 +67,65 @@ class LinearModel(Inclusion):
         """phi(margin, target)."""
 
     def full(self, u):
-        margin = jnp.matmul(self.features, u, precision=jax.lax.Precision.HIGHEST)
-        pull = self.link(margin, self.targets) / self.num_components
-        return jnp.matmul(pull, self.features, precision=jax.lax.Precision.HIGHEST)
+        return self.summed(self.rows, self.targets, u) / self.num_components
 
     def difference(self, draws, new, old):
-        """Rows are read once for both points."""
         index = draws[:, 0]
-        rows, targets = self.features[index], self.targets[index]
-        pull = self.pull_difference(rows, targets, new, old) * self.weight[index] / draws.shape[0]
-        return jnp.matmul(pull, rows, precision=jax.lax.Precision.HIGHEST)
+        weight = None if self.table is None else self.weight[index]
+        return self.summed_difference(self.rows, self.targets, index, weight, new, old) / draws.shape[0]
+
+    def summed(self, rows: Float[Array, "m W"], targets: Float[Array, "m"], u: Float[Array, "D"]) -> Float[Array, "D"]:
+        """sum_i x_i phi(x_i'u, t_i) over rows and targets like the model's own."""
+        point = self._widen(u)
+
+        def part(rows, targets):
+            margin = jnp.matmul(rows, point, precision=jax.lax.Precision.HIGHEST)
+            return jnp.matmul(self.link(margin, targets), rows, precision=jax.lax.Precision.HIGHEST)
+
+        if rows.nbytes <= _IN_CACHE:
+            return part(rows, targets)[: self.num_columns]
+        in_blocks = functools.partial(_sum_in_blocks, part)
+        return jax.lax.platform_dependent(rows, targets, cpu=in_blocks, default=part)[: self.num_columns]
+
+    def summed_difference(self, rows, targets, index, weight, new, old):
+        """sum_b weight[b] x_i (phi(x_i'new, t_i) - phi(x_i'old, t_i)), i = index[b], weights of 1 if None.
+
+        Rows are read once for both points.
+        """
+        drawn, scale = rows[index], 1.0
+        if rows.shape[1] >= _WIDTH:
+            drawn, scale = drawn * _HALF, 1 / _HALF
+        pull = self.pull_difference(drawn, targets[index], scale * self._widen(new), scale * self._widen(old))
+        pull = scale * pull if weight is None else scale * weight * pull
+        return jnp.matmul(pull, drawn, precision=jax.lax.Precision.HIGHEST)[: self.num_columns]
 
     def pull_difference(self, rows, targets, new, old):
-        """phi at the new point less phi at the old one, `[b]`."""
-        margins = jnp.matmul(rows, jnp.stack([new, old], axis=1), precision=jax.lax.Precision.HIGHEST)
-        return self.link(margins[:, 0], targets) - self.link(margins[:, 1], targets)
+        """phi at the new point less phi at the old one, `[b]`; points `[W]`."""
+        at_new, at_old = (jnp.matmul(rows, point, precision=jax.lax.Precision.HIGHEST) for point in (new, old))
+        return self.link(at_new, targets) - self.link(at_old, targets)
 
     def sample(self, key, shape):
         if self.table is None:
-            return jax.random.randint(key, (*shape, 1), 0, self.num_components, jnp.int32)
+            return sampling.uniform(key, (*shape, 1), self.num_components)
         return sampling.draw(self.table, key, shape)[..., None]
 
     def prox(self, v, step_size):
         return self.regulariser(v, step_size)
+
+    def _widen(self, u):
+        return jnp.pad(u, (0, self.rows.shape[1] - self.num_columns))
+
+
+def _sum_in_blocks(part, rows, targets):
+    """part(rows, targets), a sum over rows, block by block: a block is still in the cache at its second reading."""
+    block = max(1, _BLOCK // (rows.dtype.itemsize * rows.shape[1]))
+    whole = rows.shape[0] // block
+
+    def add(k, total):
+        return total + part(*(jax.lax.dynamic_slice_in_dim(array, k * block, block) for array in (rows, targets)))
+
+    total = jax.lax.fori_loop(0, whole, add, jnp.zeros(rows.shape[1], rows.dtype))
+    return total + part(rows[whole * block :], targets[whole * block :])
 
 
 class LeastSquares(LinearModel):
@@ -122,7 +173,9 @@ def _build(kind, features, targets, law, regulariser, slope):
     else:
         weight = jnp.where(size > 0, mean / jnp.where(size > 0, size, 1), 0)
         table, lipschitz = sampling.alias_table(size / jnp.sum(size)), slope * mean
-    return kind(features, targets, weight, table, regulariser, lipschitz, slope * _mean_gram_norm(features))
+    width = features.shape[1]
+    rows = jnp.pad(features, ((0, 0), (0, _WIDTH - width if _WIDTH // 2 < width < _WIDTH else 0)))
+    return kind(rows, targets, weight, table, regulariser, lipschitz, slope * _mean_gram_norm(features), width)
 
 
 def _mean_gram_norm(features):

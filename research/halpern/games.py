@@ -87,7 +87,7 @@ class MatrixGame(Inclusion):
 
     def sample(self, key, shape):
         if self.split == "paired":
-            return jax.random.randint(key, (*shape, 1), 0, self.rows.shape[0], jnp.int32)
+            return sampling.uniform(key, (*shape, 1), self.rows.shape[0])
         row, column = jax.random.split(key)
         drawn = sampling.draw(self.row_table, row, shape), sampling.draw(self.column_table, column, shape)
         return jnp.stack(drawn, axis=-1)

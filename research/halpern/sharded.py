@@ -48,25 +48,19 @@ class Sharded(Inclusion):
         return True
 
     def full(self, u):
-        def own(features, targets, u):
-            margin = jnp.matmul(features, u, precision=jax.lax.Precision.HIGHEST)
-            pull = self.model.link(margin, targets) / self.num_components
-            return jnp.matmul(pull, features, precision=jax.lax.Precision.HIGHEST)
-
-        return self._summed(own, (P(AXIS), P(AXIS), P()))(self.model.features, self.model.targets, u)
+        total = self._summed(self.model.summed, (P(AXIS), P(AXIS), P()))
+        return total(self.model.rows, self.model.targets, u) / self.num_components
 
     def difference(self, draws, new, old):
         """Draws come by stratum, as `sample` arranges them."""
-        scale = len(self.model.features) / (self.num_components * draws.shape[0])
 
-        def own(features, targets, index, new, old):
-            first = 0 if self.mesh is None else jax.lax.axis_index(AXIS) * len(features)
-            rows, targets = features[index - first], targets[index - first]
-            pull = self.model.pull_difference(rows, targets, new, old) * scale
-            return jnp.matmul(pull, rows, precision=jax.lax.Precision.HIGHEST)
+        def own(rows, targets, index, new, old):
+            first = 0 if self.mesh is None else jax.lax.axis_index(AXIS) * len(rows)
+            return self.model.summed_difference(rows, targets, index - first, None, new, old)
 
-        specs = (P(AXIS), P(AXIS), P(AXIS), P(), P())
-        return self._summed(own, specs)(self.model.features, self.model.targets, draws[:, 0], new, old)
+        total = self._summed(own, (P(AXIS), P(AXIS), P(AXIS), P(), P()))
+        scale = len(self.model.rows) / (self.num_components * draws.shape[0])
+        return scale * total(self.model.rows, self.model.targets, draws[:, 0], new, old)
 
     def sample(self, key, shape):
         """Uniform within strata: of `shape[-1]` draws, the first b / S lie in the first stratum, and so on.
@@ -76,8 +70,8 @@ class Sharded(Inclusion):
         *leading, b = shape
         wanted = f"be a multiple of the {self.num_strata} strata"
         validate.require(b % self.num_strata == 0, "Params.batch", wanted, b)
-        rows = len(self.model.features) // self.num_strata
-        inside = jax.random.randint(key, (*leading, self.num_strata, b // self.num_strata), 0, rows, jnp.int32)
+        rows = len(self.model.rows) // self.num_strata
+        inside = sampling.uniform(key, (*leading, self.num_strata, b // self.num_strata), rows)
         first = rows * jnp.arange(self.num_strata, dtype=jnp.int32)
         return (inside + first[(None,) * len(leading) + (slice(None), None)]).reshape(*shape, 1)
 
@@ -113,10 +107,10 @@ def shard(model: finite_sums.LinearModel, mesh: Mesh | None = None, num_strata: 
     validate.in_range("num_strata", strata, 1, n)
     validate.require(strata % devices == 0, "num_strata", f"be a multiple of the {devices} devices", strata)
     missing = -n % strata
-    rows = [jnp.pad(part, ((0, missing),) + ((0, 0),) * (part.ndim - 1)) for part in (model.features, model.targets)]
+    rows = [jnp.pad(part, ((0, missing),) + ((0, 0),) * (part.ndim - 1)) for part in (model.rows, model.targets)]
     if mesh is not None:
         put = functools.partial(jax.device_put, device=NamedSharding(mesh, P(AXIS)))
         rows = [put(part) for part in rows]
-    padded = eqx.tree_at(lambda m: (m.features, m.targets, m.weight), model, (*rows, jnp.ones_like(rows[1])))
+    padded = eqx.tree_at(lambda m: (m.rows, m.targets, m.weight), model, (*rows, jnp.ones_like(rows[1])))
     lipschitz = model.lipschitz * ((n + missing) / n)
     return Sharded(padded, lipschitz, model.lipschitz_full, n, strata, mesh)
