@@ -1,6 +1,8 @@
 """Root mean squares over 64 seeds against the bounds of both algorithms, eight instances of each class.
 
-  python -m experiments.halpern.bounds
+  python -m experiments.halpern.bounds                                       # 40 s on two CPU cores
+Expected: no ratio of measured to allowed above 1; the reflected iteration attains its bound, the others come within a
+factor of five. Figure: halpern/fig_bounds. Smoke: append ":quick".
 """
 
 import ml_collections as mlc

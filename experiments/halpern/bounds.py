@@ -62,7 +62,6 @@ def posed(name, data):
 
 def program(config, mesh):
     import jax
-    import jax.numpy as jnp
     import optax
 
     from experiments.lib import mesh as mesh_lib

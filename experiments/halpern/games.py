@@ -1,7 +1,7 @@
 """Where variance reduction wins and where it loses: five problems, six methods, natural residual against epochs.
 
-The constants decide: with draws by importance from the centred matrix, L / L_F is |A|_F / |A|_2, and `recommend` expects
-Algorithm 2 to win below sqrt(n) / 3.125. Ratios run from 1 (one large singular value) to 10 (uniform entries). Methods
+The constants decide: with draws by importance from the centred matrix, L / L_F is |A|_F / |A|_2, and `recommend` sees
+Algorithm 2 win below sqrt(n) / 3.125. Ratios run from 1 (one large singular value) to 10 (uniform entries). Methods
 take their certified steps, EAG the usual 0.9 / L_F; Algorithm 2 is practical: n inner draws, without restarts and with.
 A replicate is a seed of the draws, on the same five matrices; metrics as in `experiments.halpern.contest`. Results by
 case: `lipschitz`, `lipschitz_full`, `break_even`, and `predicted`, 1 where variance reduction is expected to win.
@@ -70,7 +70,9 @@ def groups_of(config):
     shapes = {}
     for setting in (Case(*row) for row in config.problem.cases):
         shapes.setdefault((setting.name == "bilinear", setting.size), []).append(setting)
-    return [tuple(settings) for settings in shapes.values()], lambda settings: contest.stacked(list(map(case, settings)))
+    return [tuple(settings) for settings in shapes.values()], lambda settings: contest.stacked(
+        list(map(case, settings))
+    )
 
 
 def program(config, mesh):

@@ -75,9 +75,7 @@ def distinct(problem: Problem) -> Problem:
     return Problem(Distinct(problem.inclusion), problem.start)
 
 
-def least_squares(
-    key: Key, decay: Float[Array, ""], size: int, dim: int, dtype
-) -> tuple[Problem, Float[Array, ""]]:
+def least_squares(key: Key, decay: Float[Array, ""], size: int, dim: int, dtype) -> tuple[Problem, Float[Array, ""]]:
     """Rows of which entry j has scale j^-decay, started at 0; and the distance to the solution."""
     scales = jnp.arange(1, dim + 1, dtype=dtype) ** -decay
     features = jax.random.normal(prng.stream(key, "features"), (size, dim), dtype) * scales[None, :]

@@ -64,6 +64,7 @@ def ratio_panel(ax, run) -> None:
         ax.fill_between(along, upper.min(axis=1), upper.max(axis=1), color=how.color, alpha=0.15, linewidth=0)
     style.reference(ax, [along[0], 1], [1, 1], "bound")
     ax.set_yscale("log")
+    ax.set_ylim(0.02, 2)
     ax.set_xlabel("share of the run")
     ax.set_ylabel("measured / bound")
 

@@ -2,29 +2,17 @@
 
 import numpy as np
 
+from experiments.halpern import panels_looks as looks
 from experiments.lib import style
 from experiments.lib.tables import Measured, measured
 
 __all__ = [
-    "CASES", "LOOKS", "curves_panel", "epoch_axis", "legend_below", "methods", "quick_look", "residuals", "reached",
-    "status",
+    "CASES", "curves_panel", "epoch_axis", "legend_below", "log_reached", "methods", "quick_look", "reached",
+    "residuals", "seeds", "winners",
 ]  # fmt: skip
 
-_HUES = style.PALETTE
-
-#: Methods without variance reduction are dashed.
-LOOKS = {
-    "eg": style.Look("EG", _HUES["black"], (0, (5, 1)), "s"),
-    "eag": style.Look("EAG", _HUES["grey"], (0, (5, 1)), "D"),
-    "feg": style.Look("FEG", _HUES["green"], (0, (5, 1)), "P"),
-    "forb": style.Look("FoRB", _HUES["green"], (0, (5, 1)), "v"),
-    "vr_eg": style.Look("VR-EG", _HUES["orange"], "-", "^"),
-    "page": style.Look("Algorithm 1", _HUES["purple"], "-", "X"),
-    "alg2": style.Look("Algorithm 2", _HUES["sky"], "-", "o"),
-    "reflected": style.Look("Algorithm 2, reflected", _HUES["blue"], (0, (3, 1, 1, 1)), "h"),
-    "restarted": style.Look("Algorithm 2, restarts", _HUES["vermilion"], "-", "*"),
-    "certified": style.Look("Algorithm 2, certified", _HUES["yellow"], "-", "p"),
-}  # fmt: skip
+#: Order in legends.
+_ORDER = ("eg", "eag", "feg", "forb", "vr_eg", "page", "alg2", "reflected", "restarted", "certified")
 
 #: What the cases of `games` are called.
 CASES = {
@@ -34,8 +22,8 @@ CASES = {
 
 
 def methods(run) -> list[str]:
-    """Methods of a run in the order of `LOOKS`."""
-    return [name for name in LOOKS if f"residual/{name}" in run.curves]
+    """Methods of a run, in the order of legends."""
+    return [name for name in _ORDER if f"residual/{name}" in run.curves]
 
 
 def residuals(run, name: str, case: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -44,8 +32,8 @@ def residuals(run, name: str, case: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def reached(run, name: str, epochs: float, case: int = 0, budgets=None) -> Measured | None:
-    """The geometric mean over seeds of the residual at a budget, with the interval of the mean logarithm; None where the
-    run stops before, or has no such point."""
+    """The geometric mean over seeds of the residual at a budget, with the interval of the mean logarithm; None where
+    the run has no such point."""
     at = np.flatnonzero(np.isclose(run.config.problem.epochs if budgets is None else budgets, epochs))
     if not at.size or name not in methods(run):
         return None
@@ -55,15 +43,28 @@ def reached(run, name: str, epochs: float, case: int = 0, budgets=None) -> Measu
     return Measured(*(float(np.exp(end)) for end in measured(np.log(values))[:3]), len(values))
 
 
-def status(run, name: str, case: int = 0) -> np.ndarray:
-    """Of every seed at the end."""
-    return run.curves[f"status/{name}"][-1, :, case]
+def log_reached(run, name: str, case: int) -> Measured:
+    """log10 of the residual at the end: mean over seeds and Student's interval."""
+    values = np.log10(residuals(run, name, case)[1][-1].astype(np.float64))
+    if np.ptp(values) == 0:
+        return Measured(float(values[0]), float(values[0]), float(values[0]), len(values))
+    return measured(values)
+
+
+def winners(run) -> np.ndarray:
+    """1 for every case where a method with variance reduction is in front at the end, by geometric means; else 0."""
+    best = []
+    for case in range(len(run.axes["case"])):
+        ends = {name: np.log(residuals(run, name, case)[1][-1]).mean() for name in methods(run)}
+        sampled = min(ends[name] for name in ends if name in ("vr_eg", "page", "alg2", "restarted"))
+        best.append(sampled < min(ends[name] for name in ends if name in ("eg", "eag", "feg", "forb")))
+    return np.asarray(best, np.float64)
 
 
 def curves_panel(ax, run, names=None, case: int = 0) -> None:
     """Geometric mean over seeds, with the interval of the mean logarithm; single seeds faintly."""
     for name in methods(run) if names is None else names:
-        how = LOOKS[name]
+        how = looks.METHODS[name]
         epochs, found = residuals(run, name, case)
         random = bool((np.ptp(found, axis=1) > 0).any())
         label = f"{how.label} (n = {found.shape[1]})" if random else how.label
@@ -76,6 +77,12 @@ def curves_panel(ax, run, names=None, case: int = 0) -> None:
             low, high = (np.exp([getattr(one, end) for one in logs]) for end in ("low", "high"))
             ax.fill_between(epochs, low, high, color=how.color, alpha=0.2, linewidth=0)
     ax.set_yscale("log")
+
+
+def seeds(ax, run, name: str, case: int = 0) -> None:
+    """Every seed of a method by itself, thin."""
+    epochs, found = residuals(run, name, case)
+    ax.plot(epochs, found, color=looks.METHODS[name].color, linewidth=0.4, label="_nolegend_")
 
 
 def epoch_axis(ax, quantity: str = "natural residual", *, log: bool = True) -> None:
