@@ -13,9 +13,9 @@ _COLORS = tuple(style.PALETTE[name] for name in ("grey", "blue", "vermilion"))
 
 
 def evaluated(run) -> dict[str, Measured]:
-    """Full operators evaluated per iteration and lane, over the mean probability of a refresh."""
-    found = run.results["evaluated"] / run.results["rate"]
-    return {name: _exact(value) for name, value in zip(("shared", "own"), found, strict=True)}
+    """Full operators evaluated per iteration and lane: with shared coins over what one lane expects, with own coins."""
+    shared, own = run.results["evaluated"]
+    return {"shared": _exact(shared / run.results["rate"]), "own": _exact(own)}
 
 
 def microseconds(run) -> np.ndarray:

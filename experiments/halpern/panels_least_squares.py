@@ -6,12 +6,17 @@ from experiments.halpern import panels_looks as looks
 from experiments.lib import style
 from experiments.lib.tables import Measured, measured
 
-__all__ = ["at_end", "over_bound", "quick_look", "race_panel", "slope", "slope_panel"]
+__all__ = ["at_end", "over", "over_bound", "quick_look", "race_panel", "slope", "slope_panel"]
 
 
 def at_end(run, name: str) -> Measured:
     """Residual of a method once the budget is spent, over seeds."""
     return measured(run.curves[f"residual/{name}"][-1, :, 0])
+
+
+def over(run, name: str, other: str) -> Measured:
+    """Residual of one method over another's, once the budget is spent."""
+    return measured(run.curves[f"residual/{name}"][-1, :, 0] / run.curves[f"residual/{other}"][-1, :, 0])
 
 
 def over_bound(run) -> Measured:

@@ -1,0 +1,20 @@
+"""Calls of FEG over those of Algorithm 2 on bilinear problems: three sizes, 16 seeds.
+
+  python -m experiments.halpern.break_even --config=configs/halpern/paper_break_even.py    # 15 min on two CPU cores
+Expected: as the default, with a longer line. Smoke: append ":quick".
+"""
+
+import ml_collections as mlc
+
+
+def get_config(arg=""):
+    quick = arg == "quick"
+    c = mlc.ConfigDict({"experiment": "halpern.break_even", "seed": 0, "data": ""})
+    c.problem = {
+        "sizes": (64,) if quick else (64, 256, 1024), "ratios": (1.2, 2.0, 4.0, 8.0) if quick
+        else (1.05, 1.5, 2.5, 4.0, 8.0, 16.0), "accuracy": 0.05, "epochs": (2000.0,),
+    }  # fmt: skip
+    c.algo = {"kappa": 1.0}
+    c.run = {"num_steps": 1, "chunk": 1, "replicates": 2 if quick else 16}
+    c.numerics = {"x64": False}
+    return c
