@@ -8,8 +8,8 @@ from experiments.lib import style
 from experiments.lib.tables import Measured
 
 __all__ = [
-    "STATED", "agreement", "certified_within", "iterations", "iterations_panel", "median_share", "met_share", "name", "quick_look",
-    "residual_panel", "seconds", "speedup", "time_panel",
+    "STATED", "agreement", "certified_within", "iterations", "iterations_panel", "median_share", "met_share", "name",
+    "quick_look", "residual_panel", "seconds", "speedup", "time_panel",
 ]  # fmt: skip
 
 _HUES = style.PALETTE

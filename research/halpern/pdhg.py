@@ -4,7 +4,8 @@ T(x, y) takes a projected step in x with A'y and one in y with A(2 x+ - x); it i
 |(dx, dy)|_P^2 = |dx|^2 / tau - 2 dy'A dx + |dy|^2 / sigma, so that Halpern's iteration, also on 2T - I, drives the
 distance |z - T z|_P to zero like 1/k; restarted when that distance has fallen enough, it converges linearly. At a
 restart the primal weight omega = sqrt(sigma / tau) follows how far x and y have moved. That rule has no guarantee: on
-some programs omega swings between 0.01 and 500 and the residual stands nearly still (2 of 20 draws of LP-OnOpt, 8 x 20).
+some programs omega swings between 0.01 and 500 and the residual stands nearly still (2 of 20 draws of LP-OnOpt at
+8 x 20).
 
 A product with A and one with A' are all that an iteration costs: A x and A'y are carried along with x and y, and
 everything else that is asked about them, the P-norm and the residuals of optimality, is linear in what is carried.
