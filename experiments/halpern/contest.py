@@ -3,7 +3,7 @@
 A step of a run is a point of the epoch axis, `config.problem.epochs[step]`: every method makes strides until it has
 spent so many calls per component, then its natural residual is taken (step 1, monitoring, not charged). Metrics, all
 `[R, case]`: `residual/<method>`, `epochs/<method>` (what was really spent: a stride is never cut),
-`iterations/<method>` and `status/<method>`.
+`strides/<method>` and `status/<method>`.
 Replicates are independent seeds and run one after another on a device: side by side, each one's refreshes would turn
 the branches of all others into selections, which evaluate the full operator at every iteration.
 """
@@ -141,6 +141,7 @@ def program(
             for place, (name, (run, _)) in enumerate(legs.items()):
                 spent = _calls(run.ledger, dtype) / sizes
                 found = {"residual": residuals[:, place], "epochs": spent, "status": run.ledger.status}
+                found["strides"] = run.step
                 for metric, values in found.items():
                     metrics.setdefault(f"{metric}/{name}", []).append(values)
         return (point + 1, tuple(moved)), {name: jnp.concatenate(rows) for name, rows in metrics.items()}

@@ -28,8 +28,9 @@ def program(config, mesh):
         n, d = setting.size, setting.columns
         key = prng.root_key(config.seed)
         turn = jax.random.orthogonal(prng.stream(key, "turn"), d, dtype=dtype)
-        signs = jax.random.rademacher(prng.stream(key, "signs"), (n, d), dtype) / jnp.arange(1.0, d + 1, dtype=dtype)
-        features = jnp.matmul(signs, turn.T, precision=jax.lax.Precision.HIGHEST)
+        signs = jax.random.rademacher(prng.stream(key, "signs"), (n, d), dtype)
+        scaled = turn / jnp.arange(1, d + 1, dtype=dtype)[None]
+        features = jnp.matmul(signs, scaled.T, precision=jax.lax.Precision.HIGHEST)
         noise = setting.noise * jax.random.normal(prng.stream(key, "noise"), (n,), dtype)
         targets = jnp.matmul(features, turn.sum(axis=1), precision=jax.lax.Precision.HIGHEST) + noise
         box = proxes.Box(-setting.box * jnp.ones(d, dtype), setting.box * jnp.ones(d, dtype)) if setting.box else None
@@ -70,12 +71,15 @@ def program(config, mesh):
 
 
 def main(config, run, mesh):
+    import jax
+
     from experiments.halpern import panels_least_squares
     from experiments.lib import driver
 
     (case,), _ = driver.drive(program(config, mesh), config, run)
     if not run.results and config.problem.source == "synthetic" and not config.problem.box:
-        run.results(**bound(case["problem"].inclusion, config.problem.epochs[-1]))
+        inclusion = jax.tree.map(lambda leaf: leaf[0], case["problem"].inclusion)
+        run.results(**bound(inclusion, config.problem.epochs[-1]))
     panels_least_squares.quick_look(run)
 
 
@@ -85,8 +89,8 @@ def bound(inclusion, epochs):
 
     from research.halpern import bounds, schedules
 
-    features, targets = (np.asarray(part[0], np.float64) for part in (inclusion.features, inclusion.targets))
-    n, lipschitz = len(features), float(inclusion.lipschitz[0])
+    features, targets = (np.asarray(part, np.float64) for part in (inclusion.features, inclusion.targets))
+    n, lipschitz = len(features), float(inclusion.lipschitz)
     distance = np.linalg.norm(np.linalg.solve(features.T @ features, features.T @ targets))
     k = np.arange(int(epochs * n**0.5))
     chance = np.asarray(schedules.refresh_probability(k, schedules.page_refresh(n)))

@@ -31,9 +31,13 @@ def _bound_at(run) -> np.ndarray:
     return np.exp(np.interp(spent, run.results["bound_epochs"], np.log(run.results["bound"])))
 
 
+def _iterations(run) -> np.ndarray:
+    return run.curves["strides/page_half"][..., 0] * run.config.run.stride
+
+
 def slope(run) -> Measured:
     """Of log residual against log iterations, Algorithm 1 at its certified step, a line for each seed."""
-    k, residual = run.curves["iterations/page_half"][..., 0], run.curves["residual/page_half"][..., 0]
+    k, residual = _iterations(run), run.curves["residual/page_half"][..., 0]
     late = slice(len(k) // 4, None)
     slopes = [np.polyfit(np.log(x), np.log(y), 1)[0] for x, y in zip(k[late].T, residual[late].T, strict=True)]
     return measured(slopes)
@@ -52,7 +56,7 @@ def race_panel(ax, run) -> None:
 
 def slope_panel(ax, run) -> None:
     """Residual of Algorithm 1 under box constraints against iterations."""
-    k = run.curves["iterations/page_half"][..., 0].mean(axis=1)
+    k = _iterations(run).mean(axis=1)
     residual = run.curves["residual/page_half"][..., 0]
     found = slope(run)
     style.curve(ax, k, residual, looks.METHODS["page_half"], label=f"slope {found.value:.2f}", marker="o", markersize=3)
