@@ -52,11 +52,21 @@ class _Wrapped(Inclusion):
 
 
 class Solved(_Wrapped):
-    """An affine inclusion without constraints that knows its resolvent at any step."""
+    """A bilinear inclusion without constraints that knows its resolvent at any step: from A'A = V diag(squares) V'.
+
+    `quadratics.exact_resolvent` would factorise at every call, and batches of factorisations have stalled on a CPU.
+    """
+
+    directions: Float[Array, "n n"]  # V
+    squares: Float[Array, "n"]
 
     def resolvent(self, u: Point, scale: Float[Array, ""]) -> Point:
-        """(I + scale F)^{-1} u."""
-        return quadratics.exact_resolvent(self.inclusion, u, scale)(u)
+        """(I + scale F)^{-1} u: x = (I + c^2 A'A)^{-1} (x_0 - c A'y_0), y = y_0 + c A x."""
+        pull, _ = self.inclusion.full((jnp.zeros_like(u[0]), u[1]))
+        along = _times(self.directions.T, u[0] - scale * pull) / (1 + scale**2 * self.squares)
+        x = _times(self.directions, along)
+        _, push = self.inclusion.full((x, jnp.zeros_like(u[1])))
+        return x, u[1] - scale * push
 
 
 class Distinct(_Wrapped):
@@ -68,6 +78,10 @@ class Distinct(_Wrapped):
     def sample(self, key, shape):
         scores = jax.random.uniform(key, (*shape[:-1], self.num_components), jnp.float32)
         return jax.lax.top_k(scores, shape[-1])[1][..., None]
+
+
+def _times(matrix, vector):
+    return jnp.matmul(matrix, vector, precision=jax.lax.Precision.HIGHEST)
 
 
 def distinct(problem: Problem) -> Problem:
@@ -87,6 +101,8 @@ def least_squares(key: Key, decay: Float[Array, ""], size: int, dim: int, dtype)
 def saddle(key: Key, decay: Float[Array, ""], size: int, dtype) -> tuple[Problem, Float[Array, ""]]:
     """Bilinear without constraints, singular values j^-decay, a normal start; its solution is 0."""
     values = jnp.arange(1, size + 1, dtype=dtype) ** -decay
-    inclusion = Solved(quadratics.bilinear(prng.stream(key, "matrix"), values))
+    game = quadratics.bilinear(prng.stream(key, "matrix"), values)
+    squares, directions = jnp.linalg.eigh(_times(game.columns, game.rows))
+    inclusion = Solved(game, directions, squares)
     start = jax.random.normal(prng.stream(key, "start"), (2, size), dtype)
     return Problem(inclusion, (start[0], start[1])), jnp.linalg.norm(start)

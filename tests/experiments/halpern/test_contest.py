@@ -64,5 +64,5 @@ def test_predictions_follow_the_constants(x64):
 
 
 def test_unknown_methods_are_named():
-    with pytest.raises(ValueError, match="method must be one of eg, "):
+    with pytest.raises(ValueError, match="method must be one of 'eg'"):
         contest.enter("sgd", None)
