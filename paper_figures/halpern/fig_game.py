@@ -8,11 +8,11 @@ PAPER_CONFIGS = ["configs/halpern/paper_game.py"]
 
 caption = (
     "Natural residual against epochs (component evaluations / n) on the policeman and burglar game, n = 500, columns "
-    "weighted; geometric mean over seeds, 95 % interval. Left: methods and steps as published. Steps of 5/|A| are above "
+    "weighted; geometric mean over seeds, 95 % interval. Left: methods and steps as published. Steps of 5/|A| exceed "
     "1/L; they work because the dominant singular direction is nearly the constant vector, which simplices do not see. "
     "The game has a pure minimiser, its value is the least weight, and plateaus are gaps between order statistics of "
     "the weights. The inner solver keeps its snapshot where the method defines it, which does not show, and its first "
-    "full evaluation is charged, which doubles the price of Algorithm 2 against the published curve. Right: the centred "
+    "full evaluation is charged, which doubles the price of Algorithm 2 against the published one. Right: the centred "
     "game with certified steps, drawn by importance: Algorithm 2 with restarts, and reflected with a certificate for "
     "every inner solve, beside the published form."
 )
