@@ -38,17 +38,17 @@ def program(config, mesh):
 
     setting, dtype = config.problem, contest.number(config)
 
-    def instance(n, ratio):
-        key = prng.stream(prng.root_key(config.seed), f"{n}-{ratio:g}")
+    def instance(key, n, ratio):
+        key = prng.stream(key, f"{n}-{ratio:g}")
         inclusion = quadratics.bilinear(key, jnp.arange(1, n + 1, dtype=dtype) ** -exponent(n, ratio))
         start = jax.random.normal(prng.stream(key, "start"), (2, n), dtype)
         problem = Problem(inclusion, tuple(start / jnp.linalg.norm(start)))
         tolerance = setting.accuracy * inclusion.lipschitz_full
         return {"problem": problem, "tolerance": tolerance, "epochs": jnp.asarray(setting.epochs, dtype)}
 
-    def groups():
+    def groups(key):
         return tuple(
-            contest.stacked([instance(*case) for case in cases(setting) if case[0] == n]) for n in setting.sizes
+            contest.stacked([instance(key, *case) for case in cases(setting) if case[0] == n]) for n in setting.sizes
         )
 
     rules = {
@@ -60,7 +60,10 @@ def program(config, mesh):
         ),
     }  # fmt: skip
     labels = tuple(f"{n}, {ratio:g}" for n, ratio in cases(setting))
-    return contest.program(config, mesh, groups=groups, rules=rules, cases=labels)
+    data = lambda: (prng.root_key(config.seed),)  # noqa: E731  An argument: a constant would be folded.
+    return contest.program(
+        config, mesh, groups=groups, rules=rules, cases=labels, data=data, data_shape=jax.eval_shape(data)
+    )
 
 
 def main(config, run, mesh):

@@ -34,19 +34,19 @@ def program(config, mesh):
 
     setting, dtype = config.problem, contest.number(config)
 
-    def instance(n):
-        key = prng.stream(prng.root_key(config.seed), f"rows-{n}")
+    def instance(key, n):
+        key = prng.stream(key, f"rows-{n}")
         signs = jax.random.rademacher(key, (n, setting.columns), dtype)
         features = signs / jnp.arange(1, setting.columns + 1, dtype=dtype)[None]
         noise = 0.3 * jax.random.normal(prng.stream(key, "noise"), (n,), dtype)
         inclusion = finite_sums.least_squares(features, features.sum(axis=1) + noise, law="uniform")
         return Problem(inclusion, jnp.zeros(setting.columns, dtype))
 
-    def groups():
+    def groups(key):
         budget = jnp.asarray(setting.epochs, dtype)
         return tuple(
             contest.stacked([{"problem": problem, "scaled": step, "epochs": budget} for step in setting.scaled_steps])
-            for problem in map(instance, setting.sizes)
+            for problem in (instance(key, n) for n in setting.sizes)
         )
 
     def rule(share):
@@ -60,8 +60,15 @@ def program(config, mesh):
         return enter
 
     cases = tuple(f"{n}, {step:g}" for n in setting.sizes for step in setting.scaled_steps)
+    data = lambda: (prng.root_key(config.seed),)  # noqa: E731  An argument: a constant would be folded, row by row.
     return contest.program(
-        config, mesh, groups=groups, rules={f"batch_{share:g}": rule(share) for share in setting.batches}, cases=cases
+        config,
+        mesh,
+        data=data,
+        data_shape=jax.eval_shape(data),
+        groups=groups,
+        rules={f"batch_{share:g}": rule(share) for share in setting.batches},
+        cases=cases,
     )
 
 

@@ -24,9 +24,8 @@ def program(config, mesh):
 
     setting, dtype, stride = config.problem, contest.number(config), config.run.stride
 
-    def synthetic():
+    def synthetic(key):
         n, d = setting.size, setting.columns
-        key = prng.root_key(config.seed)
         turn = jax.random.orthogonal(prng.stream(key, "turn"), d, dtype=dtype)
         signs = jax.random.rademacher(prng.stream(key, "signs"), (n, d), dtype)
         scaled = turn / jnp.arange(1, d + 1, dtype=dtype)[None]
@@ -37,7 +36,7 @@ def program(config, mesh):
         return finite_sums.least_squares(features, targets, law="uniform", regulariser=box)
 
     def groups(*data):
-        inclusion = finite_sums.logistic(*data) if data else synthetic()
+        inclusion = synthetic(*data) if setting.source == "synthetic" else finite_sums.logistic(*data)
         start = jnp.zeros(inclusion.features.shape[1], dtype)
         return (
             contest.stacked([{"problem": Problem(inclusion, start), "epochs": jnp.asarray(setting.epochs, dtype)}]),
@@ -61,13 +60,16 @@ def program(config, mesh):
         "page_half": sampled("page", 0.5, stride), "page_one": sampled("page", 1.0, stride),
         "page_two": sampled("page", 2.0, stride), "svrg": sampled("svrg", 0.5, max(1, stride // 8)),
     }  # fmt: skip
-    real = {}
+    data = lambda: (prng.root_key(config.seed),)  # noqa: E731  An argument: a constant would be folded, row by row.
+    shape = jax.eval_shape(data)
     if setting.source != "synthetic":
         rows, columns = samples.SHAPES[setting.source]
-        real["data"] = lambda: tuple(jnp.asarray(part, dtype) for part in samples.load(setting.source))
-        real["data_shape"] = (jax.ShapeDtypeStruct((rows, columns), dtype), jax.ShapeDtypeStruct((rows,), dtype))
+        data = lambda: tuple(jnp.asarray(part, dtype) for part in samples.load(setting.source))  # noqa: E731
+        shape = (jax.ShapeDtypeStruct((rows, columns), dtype), jax.ShapeDtypeStruct((rows,), dtype))
     chosen = {name: rules[name] for name in config.algo.methods}
-    return contest.program(config, mesh, groups=groups, rules=chosen, cases=(setting.source,), **real)
+    return contest.program(
+        config, mesh, groups=groups, rules=chosen, cases=(setting.source,), data=data, data_shape=shape
+    )
 
 
 def main(config, run, mesh):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from experiments.halpern import break_even as question
+from experiments.halpern import panels_looks as looks
 from experiments.lib import style
 from experiments.lib.tables import Measured, measured
 
@@ -51,15 +52,15 @@ def panel(ax, run) -> None:
     n, place, found = _measured(run)
     for size, (color, marker) in zip(np.unique(n), _LOOKS, strict=False):
         mine = n == size
-        style.curve(
-            ax, place[mine], found[mine], style.Look(f"n = {size:,}", color), count=False, marker=marker, markersize=3
-        )
+        look = style.Look(f"n = {size:,}", color)
+        looks.log_curve(ax, place[mine], found[mine], look, count=False, marker=marker, markersize=3)
     line = np.array([place.min(), place.max()])
     style.reference(ax, line, 1 / line, "predicted by worst cases")
     ax.axhline(1, color="0.6", linewidth=0.8, linestyle=":")
     ax.axvline(1, color="0.6", linewidth=0.8, linestyle=":")
     ax.set_xscale("log")
     ax.set_yscale("log")
+    looks.plain_ticks(ax.xaxis, [tick for tick in (0.1, 0.2, 0.5, 1, 2, 3) if line[0] * 0.9 <= tick <= line[1] * 1.1])
     ax.set_xlabel("(L / L_F) / (√n / 3.125)")
     ax.set_ylabel("calls of FEG / calls of Algorithm 2")
 

@@ -59,7 +59,9 @@ def slope_panel(ax, run) -> None:
     k = _iterations(run).mean(axis=1)
     residual = run.curves["residual/page_half"][..., 0]
     found = slope(run)
-    style.curve(ax, k, residual, looks.METHODS["page_half"], label=f"slope {found.value:.2f}", marker="o", markersize=3)
+    looks.log_curve(
+        ax, k, residual, looks.METHODS["page_half"], label=f"slope {found.value:.2f}", marker="o", markersize=3
+    )
     middle = len(k) // 2
     style.reference(ax, k, residual.mean(axis=1)[middle] * k[middle] / k, "slope −1")
     ax.set_xscale("log")

@@ -1,8 +1,10 @@
 """How this family's figures name and colour methods; the names are those of the curves of a race."""
 
+import numpy as np
+
 from experiments.lib import style
 
-__all__ = ["METHODS", "epoch_axis", "race"]
+__all__ = ["METHODS", "epoch_axis", "log_curve", "plain_ticks", "race"]
 
 _HUES = style.PALETTE
 
@@ -30,15 +32,33 @@ METHODS = {
 }
 
 
+def log_curve(ax, x, values, look: style.Look, *, label: str | None = None, count: bool = True, **line) -> None:
+    """Geometric mean over replicates with Student's interval of the logarithms; values `[points, R]`, positive."""
+    from research.core.stats import t_interval
+
+    found = t_interval(np.log(np.asarray(values, np.float64)), axis=1)
+    name = look.label if label is None else label
+    name = f"{name} (n = {found.n})" if count and found.n > 1 else name
+    ax.plot(x, np.exp(found.mean), **{"color": look.color, "linestyle": look.linestyle, "label": name} | line)
+    if found.n > 1:
+        ax.fill_between(x, np.exp(found.low), np.exp(found.high), color=look.color, alpha=0.2, linewidth=0)
+
+
 def race(ax, run, names, case: int = 0) -> None:
-    """Natural residual against epochs really spent, for the named curves of one case: mean and interval over seeds."""
+    """Natural residual against epochs really spent, for the named curves of one case; no interval without draws."""
     for name in names:
         residual = run.curves[f"residual/{name}"][..., case]
         alike = residual.max(axis=1) <= residual.min(axis=1) * (1 + 1e-6)
-        shown = residual[:, :1] if alike.all() else residual  # no interval around what has no draws
-        style.curve(ax, run.curves[f"epochs/{name}"][..., case].mean(axis=1), shown, METHODS[name], linewidth=1.1)
+        shown = residual[:, :1] if alike.all() else residual
+        log_curve(ax, run.curves[f"epochs/{name}"][..., case].mean(axis=1), shown, METHODS[name], linewidth=1.1)
     ax.set_yscale("log")
     epoch_axis(ax)
+
+
+def plain_ticks(axis, ticks) -> None:
+    """Ticks of a logarithmic axis as plain numbers, for axes of a decade or two."""
+    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_ticks([], minor=True)
 
 
 def epoch_axis(ax) -> None:

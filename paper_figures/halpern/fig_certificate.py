@@ -7,10 +7,10 @@ CONFIGS = ["configs/halpern/certificate.py"]
 PAPER_CONFIGS = ["configs/halpern/paper_certificate.py"]
 
 caption = (
-    "Steps of Algorithm 1. Left: the margin of its certificate over step and batch; on the white line it is 1, left of "
-    "it the bound is proved; from the dashed line on half of the seeds diverge, on least squares. Right: the largest "
-    "certified step by n, with the values derived before, and the first step at which half of the seeds diverge: the "
-    "certificate is for all problems of the class, and a factor below what this one bears."
+    "Steps of Algorithm 1. Left: the margin of its certificate over step and batch; on the white line it is 1, left "
+    "of it the bound is proved; from the dashed line on half of the seeds diverge, on least squares. Right: the "
+    "largest certified step by n, with the values derived before, and the first step at which half of the seeds "
+    "diverge: the certificate is for all problems of the class, and a factor below what this one bears."
 )
 
 

@@ -7,9 +7,10 @@ CONFIGS = ["configs/halpern/lanes.py"]
 PAPER_CONFIGS = ["configs/halpern/paper_lanes.py"]
 
 caption = (
-    "Algorithm 1 as lanes of one program. Left: full operators evaluated per iteration and lane, counted by a callback "
-    "(for one lane: its mean probability of a refresh). Coins of their own turn every branch into a selection, and "
-    "variance reduction is gone. Right: time per iteration and lane, compilation apart, the fastest lap."
+    "Algorithm 1 as lanes of one program. Left: full operators evaluated per iteration and lane, counted by a "
+    "callback (for one lane: its mean probability of a refresh). Coins of their own turn every branch into a "
+    "selection, and variance reduction is gone. Right: time per iteration and lane, compilation apart, the fastest "
+    "lap."
 )
 
 
