@@ -43,8 +43,7 @@ def _bars(ax, run, values, format) -> None:
     for place, value in enumerate(values):
         ax.annotate(format.format(value), (place, value), xytext=(0, 2), textcoords="offset points", ha="center",
                     fontsize=6)  # fmt: skip
-    ax.set_yscale("log")
-    ax.margins(y=0.15)
+    ax.margins(y=0.1)
     ax.grid(visible=False, axis="x")
     ax.tick_params(axis="x", labelsize=6)
 

@@ -38,7 +38,7 @@ def _iterations(run) -> np.ndarray:
 def slope(run) -> Measured:
     """Of log residual against log iterations, Algorithm 1 at its certified step, a line for each seed."""
     k, residual = _iterations(run), run.curves["residual/page_half"][..., 0]
-    late = slice(len(k) // 4, None)
+    late = slice(len(k) // 2, None)
     slopes = [np.polyfit(np.log(x), np.log(y), 1)[0] for x, y in zip(k[late].T, residual[late].T, strict=True)]
     return measured(slopes)
 
@@ -60,12 +60,15 @@ def slope_panel(ax, run) -> None:
     residual = run.curves["residual/page_half"][..., 0]
     found = slope(run)
     looks.log_curve(
-        ax, k, residual, looks.METHODS["page_half"], label=f"slope {found.value:.2f}", marker="o", markersize=3
+        ax, k, residual, looks.METHODS["page_half"], label=f"slope −{abs(found.value):.2f}", marker="o", markersize=3
     )
     middle = len(k) // 2
     style.reference(ax, k, residual.mean(axis=1)[middle] * k[middle] / k, "slope −1")
     ax.set_xscale("log")
     ax.set_yscale("log")
+    for axis, (low, high) in ((ax.xaxis, (k[0], k[-1])), (ax.yaxis, (residual.min(), residual.max()))):
+        ticks = np.outer(10.0 ** np.arange(-6, 7), (1, 2, 5)).ravel()
+        looks.plain_ticks(axis, ticks[(ticks >= low) & (ticks <= high)])
     ax.set_xlabel("iterations")
     ax.set_title(f"box constraints, n = {run.config.problem.size:,}")
 
