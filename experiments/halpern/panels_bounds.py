@@ -1,6 +1,7 @@
 """Drawings of bounds: root mean squares over seeds, their upper limits, and how fast last iterates decay."""
 
 import numpy as np
+from matplotlib.ticker import NullFormatter
 
 from experiments.lib import style
 from experiments.lib.tables import Measured, measured
@@ -18,6 +19,9 @@ THEOREMS = {
     "reflected": (style.Look("Algorithm 2, exact and reflected", _HUES["green"], (0, (3, 1, 1, 1)), "D"), "k"),
     "inexact": (style.Look("Algorithm 2, inexact by theory", _HUES["blue"], "-", "o"), "k"),
 }  # fmt: skip
+
+#: Theorems that are checked every so many iterations, from the first stride on.
+STRIDED = ("page", "vr_forb")
 
 #: Iterations before this share of the run are left out of the fits.
 _FITTED_FROM = 0.25
@@ -53,7 +57,7 @@ def decay_of(run, name: str, instance: int) -> Measured:
 
 
 def ratio_panel(ax, run) -> None:
-    """The upper limit of measured / allowed against the share of the run, the worst instance and the range."""
+    """The upper limit of measured / allowed against the share of the run, on the worst instance."""
     for name, (how, _) in THEOREMS.items():
         upper = ratios(run, name)[1]
         along = (np.arange(len(upper)) + 1) / len(upper)
@@ -61,7 +65,6 @@ def ratio_panel(ax, run) -> None:
             along, upper.max(axis=1), color=how.color, linestyle=how.linestyle, marker=how.marker, markersize=3,
             markevery=max(1, len(along) // 6), label=how.label,
         )  # fmt: skip
-        ax.fill_between(along, upper.min(axis=1), upper.max(axis=1), color=how.color, alpha=0.15, linewidth=0)
     style.reference(ax, [along[0], 1], [1, 1], "bound")
     ax.set_yscale("log")
     ax.set_ylim(0.02, 2)
@@ -69,19 +72,23 @@ def ratio_panel(ax, run) -> None:
     ax.set_ylabel("measured / bound")
 
 
-def decay_panel(ax, run, name: str, instance: int = 0) -> None:
-    """One instance: root mean square with its upper limit, the bound, and the fitted slope."""
+def decay_panel(ax, run, name: str) -> None:
+    """Root mean squares on the flattest and on the steepest spectrum, with limits, bounds and fitted slopes."""
     how, axis = THEOREMS[name]
-    counts = run.results[f"counts/{name}"] + (2 if axis == "k" and name != "page" else 0)
-    value, upper = (part[:, instance] for part in root_mean_square(run, name))
-    slope = decay_of(run, name, instance)
-    spread = "" if slope.n == 1 else f" [{slope.low:.2f}, {slope.high:.2f}]"
-    ax.plot(counts, value, color=how.color, label=f"measured, slope {slope.value:.2f}{spread}")
-    ax.fill_between(counts, value, upper, color=how.color, alpha=0.3, linewidth=0)
-    style.reference(ax, counts, run.results[f"allowed/{name}"][:, instance], "bound")
+    shift = 2 if name not in STRIDED else 0
+    counts = run.results[f"counts/{name}"] + shift
+    for instance, color, kind in ((0, how.color, "flat"), (run.config.problem.instances - 1, _HUES["grey"], "steep")):
+        value, upper = (part[:, instance] for part in root_mean_square(run, name))
+        slope = decay_of(run, name, instance)
+        spread = f"± {(slope.high - slope.low) / 2:.3f}"
+        ax.plot(counts, value, color=color, label=f"{kind}: slope {slope.value:.2f} {spread}".replace("-", "−"))
+        ax.fill_between(counts, value, upper, color=color, alpha=0.3, linewidth=0)
+        allowed = run.results[f"allowed/{name}"][:, instance]
+        ax.plot(counts, allowed, color=color, linestyle="--", linewidth=0.8, label="_nolegend_")
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.set_xlabel(axis if name in ("page", "vr_forb") else "k + 2")
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel(f"{axis} + {shift}" if shift else axis)
     ax.set_title(how.label)
     ax.legend(fontsize=6, loc="lower left")
 

@@ -7,10 +7,11 @@ CONFIGS = ["configs/halpern/bounds.py"]
 PAPER_CONFIGS = ["configs/halpern/paper_bounds.py"]
 
 caption = (
-    "Left: upper 95 % limit of the root mean square over seeds, divided by the bound: worst instance (line) and the "
-    "range over instances (band), checkpoint by checkpoint. Nothing exceeds 1; the reflected iteration attains it. "
-    "Others: the last iterates of Algorithm 1 (|F + g|) and of Algorithm 2 with the inner solves that theory asks for "
-    "(|u − J(u)|) on the steepest spectrum, with the slope fitted over the last three quarters and its 95 % interval."
+    "Left: upper 95 % limit of the root mean square over seeds, divided by the bound, on the worst instance, point by "
+    "point. Nothing exceeds 1; the reflected iteration attains it. Others: last iterates of Algorithm 1 (|F + g|) "
+    "and of Algorithm 2 with the inner solves that theory asks for (|u − J(u)|), on the flattest and the steepest "
+    "spectrum, their bounds (dashed), and slopes fitted over the last three quarters with 95 % intervals. Both bounds "
+    "fall as 1/k; on a steep spectrum Algorithm 1 starts far below its bound and falls more slowly for long."
 )
 
 
@@ -19,7 +20,7 @@ def draw(runs):
     fig, axes = style.figure("text", 0.42, 1, 3)
     panels.ratio_panel(axes[0, 0], run)
     for ax, name in zip(axes[0, 1:], ("page", "inexact"), strict=True):
-        panels.decay_panel(ax, run, name, instance=run.config.problem.instances - 1)
+        panels.decay_panel(ax, run, name)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=6)
     return fig
@@ -27,6 +28,5 @@ def draw(runs):
 
 def claims(runs):
     (run,) = runs
-    last = run.config.problem.instances - 1
     found = {f"ratio/{name}": panels.largest_ratio(run, name) for name in panels.THEOREMS}
-    return found | {f"slope/{name}": panels.decay_of(run, name, last) for name in ("page", "exact", "inexact")}
+    return found | {f"slope/{name}": panels.decay_of(run, name, 0) for name in ("page", "exact", "inexact")}
