@@ -80,7 +80,7 @@ def decay_panel(ax, run, name: str) -> None:
     for instance, color, kind in ((0, how.color, "flat"), (run.config.problem.instances - 1, _HUES["grey"], "steep")):
         value, upper = (part[:, instance] for part in root_mean_square(run, name))
         slope = decay_of(run, name, instance)
-        spread = f"± {(slope.high - slope.low) / 2:.3f}"
+        spread = f"± {(slope.high - slope.low) / 2:.1g}"
         ax.plot(counts, value, color=color, label=f"{kind}: slope {slope.value:.2f} {spread}".replace("-", "−"))
         ax.fill_between(counts, value, upper, color=color, alpha=0.3, linewidth=0)
         allowed = run.results[f"allowed/{name}"][:, instance]
