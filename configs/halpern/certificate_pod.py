@@ -12,7 +12,7 @@ def get_config(arg=""):
     c = mlc.ConfigDict({"experiment": "halpern.certificate", "seed": 0, "data": ""})
     c.problem = {
         "sizes": (400,) if quick else (100, 1600, 25_600), "columns": 10,
-        "batches": (0.25, 1.0) if quick else (0.25, 0.5, 1.0, 2.0, 4.0),
+        "batches": (0.25, 1.0) if quick else (0.25, 1.0, 4.0),
         "scaled_steps": (0.35, 0.71, 1.41, 2.83, 5.66) if quick
         else (0.1, 0.18, 0.25, 0.35, 0.5, 0.71, 1.0, 1.41, 2.0, 2.38, 2.83, 3.36, 4.0, 5.66), "epochs": (100.0,),
     }  # fmt: skip
