@@ -19,7 +19,8 @@ def draw(runs):
     (run,) = runs
     fig, ax = style.figure("text", 0.5)
     panels.curves_panel(ax, run)
-    panels.seeds(ax, run, "page")
+    if "page" in panels.methods(run):
+        panels.seeds(ax, run, "page")
     panels.epoch_axis(ax, "|F|")
     panels.legend_below(fig, [ax], ncols=3)
     return fig
