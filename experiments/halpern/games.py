@@ -8,21 +8,7 @@ case: `lipschitz`, `lipschitz_full`, `break_even`, and `predicted`, 1 where vari
 Source: `cai:24` for the methods; the selection is our own.
 """
 
-from typing import NamedTuple
-
 from experiments.lib import app
-
-
-class Case(NamedTuple):
-    """A row of `config.problem.cases`."""
-
-    name: str
-    size: int
-    epochs: float  # budget
-    plain: float  # kappa of Algorithm 2: c = kappa sqrt(n) / L
-    kappa: float  # of Algorithm 2 with restarts
-    inner: float  # its M_k / n
-    restart: float  # its threshold
 
 
 def groups_of(config):
@@ -31,7 +17,7 @@ def groups_of(config):
     import jax.numpy as jnp
     import numpy as np
 
-    from experiments.halpern import contest
+    from experiments.halpern import contest, instances
     from research.core import prng
     from research.halpern import games, quadratics
     from research.halpern.inclusions import Problem
@@ -68,7 +54,7 @@ def groups_of(config):
         }  # fmt: skip
 
     shapes = {}
-    for setting in (Case(*row) for row in config.problem.cases):
+    for setting in (instances.Case(*row) for row in config.problem.cases):
         shapes.setdefault((setting.name == "bilinear", setting.size), []).append(setting)
     return [tuple(settings) for settings in shapes.values()], lambda settings: contest.stacked(
         list(map(case, settings))

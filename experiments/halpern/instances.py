@@ -1,6 +1,6 @@
 """Instances on which bounds are measured, with known solutions and resolvents; and draws as in the published runs."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,19 @@ from research.core.types import Array, Float, Key
 from research.halpern import finite_sums, quadratics
 from research.halpern.inclusions import Inclusion, Point, Problem
 
-__all__ = ["Distinct", "Solved", "distinct", "least_squares", "saddle"]
+__all__ = ["Case", "Distinct", "Solved", "distinct", "least_squares", "saddle"]
+
+
+class Case(NamedTuple):
+    """A row of `config.problem.cases` of `experiments.halpern.games`."""
+
+    name: str
+    size: int
+    epochs: float  # budget
+    plain: float  # kappa of Algorithm 2: c = kappa sqrt(n) / L
+    kappa: float  # of Algorithm 2 with restarts
+    inner: float  # its M_k / n
+    restart: float  # its threshold
 
 
 class _Wrapped(Inclusion):
