@@ -25,6 +25,6 @@ def get_config(arg=""):
     }  # fmt: skip
     methods = ("eg", "eag", "forb", "vr_eg", "alg2", "restarted")
     c.algo = {"methods": ("eg", "forb", "alg2", "restarted") if quick else methods}
-    c.run = {"num_steps": len(c.problem.shares), "chunk": 1, "replicates": 2 if quick else 20}
+    c.run = {"num_steps": len(c.problem.shares), "chunk": 1, "replicates": 5 if quick else 20}
     c.numerics = {"x64": True}
     return c
