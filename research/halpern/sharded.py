@@ -20,7 +20,7 @@ from jax.sharding import PartitionSpec as P
 
 from research.core import validate
 from research.core.types import Array, Float
-from research.halpern import finite_sums
+from research.halpern import finite_sums, sampling
 from research.halpern.inclusions import Inclusion
 
 __all__ = ["Sharded", "shard"]
