@@ -6,10 +6,12 @@
 import sys
 from pathlib import Path
 
-from experiments.lib import config as config_lib
-from experiments.lib.errors import Stop, UsageError
-
 HERE = Path(__file__).resolve().parent
+# The checkout whose files these are, whichever one is installed: another's configs would remove this one's dumps.
+sys.path.insert(0, str(HERE.parents[1]))
+
+from experiments.lib import config as config_lib  # noqa: E402
+from experiments.lib.errors import Stop, UsageError  # noqa: E402
 
 
 def config_files() -> list[Path]:
