@@ -3,4 +3,5 @@
 match_scan: online matching by the closed-form rounding, many replicates at once.
 dual_scan: the backward and the forward sweep of many stopping problems that share prices.
 prequential_ridge: online ridge regression of many programs, exact, in blocks.
+vr_forb_game: the inner loop of variance-reduced forward-reflected-backward on a matrix game.
 """

@@ -12,15 +12,16 @@ vector do not matter: with exact F every iterate stays as it is, while |A_c| may
 Source: `cai:24` for the paired draw; exact constants and centring are ours, tested.
 """
 
-import functools
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from pallas_kernels import vr_forb_game
+from pallas_kernels.vr_forb_game.xla import mix
 from research.core import validate
-from research.core.types import Array, Float, Int
+from research.core.types import Array, Float
 from research.halpern import proxes, sampling
 from research.halpern.inclusions import Inclusion
 
@@ -29,8 +30,6 @@ __all__ = [
 ]  # fmt: skip
 
 SPLITS = ("importance", "paired")
-#: Up to this many draws their rows are added one by one: half the time of gathering them for a product.
-ADDED_ONE_BY_ONE = 32
 
 
 class MatrixGame(Inclusion):
@@ -83,7 +82,7 @@ class MatrixGame(Inclusion):
         row, column = draws[:, 0], draws[:, -1]
         in_y = (new[1][row] - old[1][row]) * self.row_weight[row] / draws.shape[0]
         in_x = (new[0][column] - old[0][column]) * self.column_weight[column] / draws.shape[0]
-        return _mix(in_y, self.rows, row), _mix(-in_x, self.columns, column)
+        return mix(in_y, self.rows, row), mix(-in_x, self.columns, column)
 
     def sample(self, key, shape):
         if self.split == "paired":
@@ -95,12 +94,17 @@ class MatrixGame(Inclusion):
     def prox(self, v, step_size):
         return self.constraint(v, step_size)
 
-
-def _mix(weights: Float[Array, "b"], rows: Float[Array, "m k"], index: Int[Array, "b"]) -> Float[Array, "k"]:
-    """sum_b weights[b] rows[index[b]]."""
-    if index.shape[0] <= ADDED_ONE_BY_ONE:
-        return functools.reduce(jnp.add, [weights[k] * rows[index[k]] for k in range(index.shape[0])])
-    return jnp.matmul(weights, rows[index], precision=jax.lax.Precision.HIGHEST)
+    def inner_loop(self, center=None, scale=1.0, shift=0.0) -> vr_forb_game.Game | None:
+        """scale F(u) + shift (u - center) as the loop `vr_forb_game` takes it; None where G is not two simplices."""
+        parts = getattr(self.constraint, "parts", None)
+        if not (isinstance(parts, tuple) and all(isinstance(part, proxes.Simplex) for part in parts)):
+            return None
+        number = lambda value: jnp.asarray(value, self.rows.dtype)  # noqa: E731
+        return vr_forb_game.Game(
+            self.rows, self.columns, self.row_cost, self.column_cost, self.row_weight, self.column_weight,
+            center=(self.row_cost, self.column_cost) if center is None else center,
+            scale=number(scale), shift=number(shift), radii=tuple(number(part.radius) for part in parts),
+        )  # fmt: skip
 
 
 def matrix_game(

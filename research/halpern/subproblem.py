@@ -52,3 +52,8 @@ class Subproblem(Inclusion):
 
     def prox(self, v, step_size):
         return self.inclusion.prox(v, step_size * self.scale)
+
+    def inner_loop(self):
+        """As that of a game, or None for what is none."""
+        inner_loop = getattr(self.inclusion, "inner_loop", None)
+        return None if inner_loop is None else inner_loop(self.center, self.scale, 1.0)

@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from pallas_kernels import vr_forb_game
 from research.core import prng
 from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Int, Key
@@ -106,12 +107,18 @@ def advance(
     draws: Int[Array, "K b I"],
     length: int | Int[Array, ""],
 ) -> tuple[Iterate, Int[Array, ""]]:
-    """The first `length` <= K iterations with these draws, and the calls they cost."""
+    """The first `length` <= K iterations with these draws, and the calls they cost.
 
-    def body(i, at):
-        return _iterate(inclusion, used, at, coins[i], draws[i])
-
-    at = jax.lax.fori_loop(0, length, body, at)
+    A game's loop has a kernel of its own (`pallas_kernels.vr_forb_game`), as has its resolvent's.
+    """
+    inner_loop = getattr(inclusion, "inner_loop", lambda: None)()
+    if inner_loop is None:
+        at = jax.lax.fori_loop(0, length, lambda i, at: _iterate(inclusion, used, at, coins[i], draws[i]), at)
+    else:
+        numbers = (jnp.asarray(value, inner_loop.rows.dtype) for value in used)
+        drawn = vr_forb_game.Draws(coins, draws[..., 0], draws[..., -1])
+        start = vr_forb_game.Iterate(*at)
+        at = Iterate(*vr_forb_game.vr_forb_game(inner_loop, vr_forb_game.Rates(*numbers), start, drawn, length))
     renewed = jnp.sum(jnp.where(jnp.arange(len(coins)) < length, coins, False), dtype=jnp.int32)
     return at, 2 * draws.shape[1] * length + inclusion.num_components * renewed
 

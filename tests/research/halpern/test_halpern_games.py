@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from pallas_kernels.vr_forb_game import xla
 from research.core import prng
 from research.halpern import games, proxes
 
@@ -105,7 +106,7 @@ def test_many_draws_are_the_mean_of_one(x64):
     """Both ways to add rows up: few draws one by one, many by a product."""
     game = games.matrix_game(jnp.asarray(np.random.default_rng(0).normal(size=(5, 4))))
     u, v = (jax.tree.map(lambda a: a[0], points(game, 1, seed)) for seed in (1, 2))
-    draws = game.sample(prng.root_key(0), (games.ADDED_ONE_BY_ONE + 1,))
+    draws = game.sample(prng.root_key(0), (xla.ADDED_ONE_BY_ONE + 1,))
     each = jax.jit(jax.vmap(lambda draw: game.difference(draw[None], u, v)))(draws)
     for count in (3, len(draws)):
         together = jax.jit(lambda draws: game.difference(draws, u, v))(draws[:count])
