@@ -1,14 +1,16 @@
 """What the laboratory costs and what every test of kernels runs, for this operation.
 
-The compiler's simulator counts a loop whose length depends on data once, and a branch as if it were taken or not as it
-finds it: both sides are costed with loops of fixed length, three sweeps of each projection, and no coin.
+The compiler's simulator counts a loop whose length depends on data once and all branches of XLA's conditionals: both
+sides are costed with loops of fixed length, three sweeps of each projection, and no coin.
 """
 
 import functools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pallas_kernels._blocks import LANES
 from pallas_kernels._lab.case import Case, Example
 from pallas_kernels.vr_forb_game import api, kernel_tpu, xla
 from pallas_kernels.vr_forb_game.contract import Draws, Game, Iterate, Rates
@@ -27,17 +29,29 @@ def cases():
 
 
 def _case(name, size):
-    def args(steps):
-        return api.abstract(size, size, steps)[:4]
+    """The kernel on arrays in its layout, one grid step of `2 _STEPS` iterations less one of half as many."""
+    tile = kernel_tpu.height(size), LANES
 
-    def by_kernel(game, rates, at, draws):
-        return kernel_tpu.vr_forb_game(game, rates, at, draws, draws.coins.shape[0], sweeps=_SWEEPS, fixed=True)
+    def args(steps):
+        scalars = [_abstract(1, 1, steps, dtype=kind) for kind in (jnp.int32,) * 3 + (jnp.float32,) * 2]
+        pairs = [[_abstract(count, *tile)] * 2 for count in (size, 2, 4)]
+        return _abstract(1, dtype=jnp.int32), _abstract(6), scalars, *pairs
+
+    kernel = functools.partial(kernel_tpu.stream, sizes=(size, size), sweeps=_SWEEPS, fixed=True)
+    project = functools.partial(_project, sweeps=_SWEEPS)
 
     def by_xla(game, rates, at, draws):
-        project = functools.partial(_project, sweeps=_SWEEPS)
-        return xla.vr_forb_game(game, rates, at, draws, draws.coins.shape[0], project=project)
+        def body(k, at):
+            return xla.iteration(game, rates, at, False, draws.rows[k], draws.columns[k], project)
 
-    return Case(name, by_kernel, args(2 * _STEPS), by_xla, args(_STEPS), _STEPS, "iteration", _STEPS, args(_STEPS))
+        return jax.lax.fori_loop(0, _STEPS, body, at)
+
+    of_peer = api.abstract(size, size, _STEPS)[:4]
+    return Case(name, kernel, args(2 * _STEPS), by_xla, of_peer, _STEPS, "iteration", _STEPS, args(_STEPS))
+
+
+def _abstract(*shape, dtype=jnp.float32):
+    return jax.ShapeDtypeStruct(shape, dtype)
 
 
 def _project(v, radius, sweeps):

@@ -7,6 +7,16 @@ infinity where it is projected. An entry of a vector is picked by a mask and a s
 A projection is Newton's method on the threshold (`simplex.py`): each sweep waits for two sums over the registers, and
 the next one waits for it. Both players' sweeps go in step, so that one's chain hides the other's.
 
+What limits it is latency: an iteration waits five times for sums over a register, one to pick an entry, one to start a
+threshold and one for each of three sweeps, some 200 cycles each, and fills a quarter of the vector slots of 305 bundles
+(on a v5e; nothing streams). The compiler's estimate (libtpu 0.0.42.1; not a measurement), cycles per iteration of three
+sweeps and no coin, beside XLA's schedule of the loop of `xla.py`, some 35 operations of 600 to 1,700 cycles each:
+
+                               v5e       v5p       v6e     tpu7x
+    kernel, both sizes       1,015     1,021     1,112     1,117
+    XLA, n = 512            27,867    29,618    19,447    24,379
+    XLA, n = 1,024          36,019    33,864    23,473    29,428
+
 A coin, one in n / 2, takes the two full products: the point goes to scalar memory and weighs row after row, 2 n fused
 products of a register. Grid: blocks of iterations, one after the other, whose draws come to scalar memory.
 
@@ -24,7 +34,7 @@ from pallas_kernels import _blocks
 from pallas_kernels._blocks import LANES, SUBLANES
 from pallas_kernels.vr_forb_game.contract import Iterate
 
-__all__ = ["cost", "unsupported", "vmem_bytes", "vr_forb_game"]
+__all__ = ["cost", "height", "stream", "unsupported", "vmem_bytes", "vr_forb_game"]
 
 _DEFAULT_VMEM = 14 << 20  # of the 16 MiB that a kernel gets without asking on every generation
 _VMEM = 24 << 20  # of 64 MiB or more on all but v4, which the arguments may take once more
@@ -35,13 +45,14 @@ _UNROLLED = 8  # rows of a full product
 _LANE_BITS = LANES.bit_length() - 1  # a division of what may be negative takes several operations
 
 
-def _height(size):
+def height(size):
+    """Rows of 128 numbers of a vector of so many, whole registers."""
     return _blocks.round_up(-(-size // LANES), SUBLANES)
 
 
 def vmem_bytes(num_rows, num_columns):
     """On-chip memory of the matrix, its transpose and the vectors."""
-    tile_x, tile_y = 4 * LANES * _height(num_columns), 4 * LANES * _height(num_rows)
+    tile_x, tile_y = 4 * LANES * height(num_columns), 4 * LANES * height(num_rows)
     return num_rows * tile_x + num_columns * tile_y + 20 * (tile_x + tile_y)
 
 
@@ -59,7 +70,7 @@ def unsupported(game, rates, at, draws, length):
 
 def cost(shape, num_steps, sweeps=3):
     """Operations and bytes of one call, for the compiler's scheduler: a coin in n / 2."""
-    entries = LANES * sum(map(_height, shape))
+    entries = LANES * sum(map(height, shape))
     return pl.CostEstimate(
         flops=num_steps * entries * (18 + 5 * sweeps) + 4 * num_steps * entries,
         transcendentals=0,
@@ -67,23 +78,19 @@ def cost(shape, num_steps, sweeps=3):
     )
 
 
-def vr_forb_game(game, rates, at, draws, length, *, sweeps=None, fixed=False, block=_BLOCK, interpret=False):
-    """Same contract as `api.vr_forb_game`; float32 only.
-
-    Args:
-      sweeps: of a projection, if their number is fixed to cost it; None: until they change nothing.
-      fixed: every grid step makes all its iterations, whatever `length` is, and no coin counts.
-      block: iterations of a grid step.
-      interpret: as in `pl.pallas_call`.
-    """
+def vr_forb_game(game, rates, at, draws, length, *, block=_BLOCK, interpret=False):
+    """Same contract as `api.vr_forb_game`; float32 only. `block` iterations make a grid step."""
     num_rows, num_columns = game.rows.shape
     num_steps, num_draws = draws.rows.shape
     block = min(block, _blocks.round_up(num_steps, SUBLANES))
     padded = _blocks.round_up(num_steps, block)
-    heights = _height(num_columns), _height(num_rows)
+    heights = height(num_columns), height(num_rows)
 
-    def tiles(array, height):
-        return _blocks.pad_axis(array, array.ndim - 1, height * LANES).reshape(*array.shape[:-1], height, LANES)
+    def tiles(array, rows):
+        return _blocks.pad_axis(array, array.ndim - 1, rows * LANES).reshape(*array.shape[:-1], rows, LANES)
+
+    def of_both(parts):
+        return [tiles(jnp.stack(part), rows) for part, rows in zip(parts, heights, strict=True)]
 
     def by_block(array):
         return _blocks.pad_axis(array, 0, padded).reshape(padded // block, 1, -1)
@@ -91,15 +98,41 @@ def vr_forb_game(game, rates, at, draws, length, *, sweeps=None, fixed=False, bl
     weights = [
         w[index] / num_draws for w, index in ((game.row_weight, draws.rows), (game.column_weight, draws.columns))
     ]
-    scalars = [draws.coins.astype(jnp.int32), draws.rows, draws.columns, *weights]
     numbers = jnp.stack([jnp.asarray(v, jnp.float32) for v in (game.scale, game.shift, *rates, *game.radii)])
-    states = [tiles(jnp.stack(part), height) for part, height in zip(zip(*at, strict=True), heights, strict=True)]
-    costs = (game.row_cost, game.column_cost)
-    constants = [
-        tiles(jnp.stack(part), height)
-        for part, height in zip(zip(game.center, costs, strict=True), heights, strict=True)
-    ]
-    matrices = [tiles(game.rows, heights[0]), tiles(game.columns, heights[1])]
+    x, y = stream(
+        jnp.asarray(length, jnp.int32).reshape(1),
+        numbers,
+        [by_block(array) for array in (draws.coins.astype(jnp.int32), draws.rows, draws.columns, *weights)],
+        [tiles(game.rows, heights[0]), tiles(game.columns, heights[1])],
+        of_both(zip(game.center, (game.row_cost, game.column_cost), strict=True)),
+        of_both(zip(*at, strict=True)),
+        sizes=(num_columns, num_rows),
+        interpret=interpret,
+    )
+    x, y = (part.reshape(4, -1)[:, :size] for part, size in ((x, num_columns), (y, num_rows)))
+    return Iterate(*((x[k], y[k]) for k in range(4)))
+
+
+def stream(length, numbers, scalars, matrices, constants, states, *, sizes, sweeps=None, fixed=False, interpret=False):
+    """The kernel itself, on arrays in its layout.
+
+    Args:
+      length: `[1]` int32 iterations.
+      numbers: `[6]` scale, shift, tau, p and the radii.
+      scalars: `[steps, 1, block]` int32 coins, then `[steps, 1, block b]` rows, columns and their weights over b.
+      matrices: `[R, S_x, 128]` and `[C, S_y, 128]`.
+      constants: `[2, S_x, 128]` and `[2, S_y, 128]`: centre and cost of x, and of y.
+      states: `[4, S_x, 128]` and `[4, S_y, 128]`: what an iteration carries.
+      sizes: (C, R).
+      sweeps: of a projection, if their number is fixed to cost it; None: until they change nothing.
+      fixed: every grid step makes all its iterations, whatever `length` is, and no coin counts.
+      interpret: as in `pl.pallas_call`.
+
+    Returns:
+      the states after them.
+    """
+    steps, _, block = scalars[0].shape
+    num_draws = scalars[1].shape[-1] // block
 
     def resident(array):
         zeros = (0,) * array.ndim
@@ -109,30 +142,25 @@ def vr_forb_game(game, rates, at, draws, length, *, sweeps=None, fixed=False, bl
         return pl.BlockSpec((1, 1, array.shape[-1]), lambda step: (step, 0, 0), memory_space=pltpu.SMEM)
 
     everywhere = pl.BlockSpec(memory_space=pltpu.SMEM)
-    scalars = [by_block(array) for array in scalars]
-    needed = vmem_bytes(num_rows, num_columns)
-    x, y = pl.pallas_call(
-        functools.partial(
-            _kernel, sizes=(num_columns, num_rows), num_draws=num_draws, block=block, sweeps=sweeps, fixed=fixed
-        ),
-        grid=(padded // block,),
+    needed = vmem_bytes(*sizes)
+    return pl.pallas_call(
+        functools.partial(_kernel, sizes=sizes, num_draws=num_draws, block=block, sweeps=sweeps, fixed=fixed),
+        grid=(steps,),
         in_specs=[everywhere, everywhere, *map(of_block, scalars), *map(resident, (*matrices, *constants, *states))],
         out_specs=[pl.BlockSpec(state.shape, lambda step: (0, 0, 0)) for state in states],
         out_shape=[jax.ShapeDtypeStruct(state.shape, state.dtype) for state in states],
         scratch_shapes=[
-            *(pltpu.SMEM((height, LANES), jnp.float32) for height in heights),
+            *(pltpu.SMEM(state.shape[1:], jnp.float32) for state in states),
             pltpu.SemaphoreType.DMA((2,)),
         ],
         compiler_params=pltpu.CompilerParams(
             dimension_semantics=("arbitrary",),
             vmem_limit_bytes=None if needed <= _DEFAULT_VMEM else needed + (8 << 20),
         ),
-        cost_estimate=cost(game.rows.shape, num_steps),
+        cost_estimate=cost(sizes, steps * block),
         interpret=interpret,
         name="vr_forb_game",
-    )(jnp.asarray(length, jnp.int32).reshape(1), numbers, *scalars, *matrices, *constants, *states)  # fmt: skip
-    x, y = (part.reshape(4, -1)[:, :size] for part, size in ((x, num_columns), (y, num_rows)))
-    return Iterate(*((x[k], y[k]) for k in range(4)))
+    )(length, numbers, *scalars, *matrices, *constants, *states)
 
 
 _POINT, _SNAPSHOT, _LAGGED, _OPERATOR = range(4)
