@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import test_vr_forb
 
+from pallas_kernels._dispatch import forced
 from research.core import loops, prng, stats
 from research.core.status import Status
 from research.halpern import bounds, extragradient, games, lanes, resolvent
@@ -176,8 +177,9 @@ def test_lanes_share_the_coins():
     for schedule in ("practical", "certified"):
         params = resolvent.Params(num_steps=1, schedule=schedule)
         state = lanes.init(resolvent, problem, params, prng.root_key(1), 3)
-        traced = jax.make_jaxpr(lambda state, p=params: lanes.run(resolvent, problem, p, state=state).u)(state)
-        alone = jax.make_jaxpr(lambda key, p=params: resolvent.run(problem, p, key).u)(prng.root_key(1))
+        with forced("xla"):  # not the choice of a kernel, which is a branch in a trace as well
+            traced = jax.make_jaxpr(lambda state, p=params: lanes.run(resolvent, problem, p, state=state).u)(state)
+            alone = jax.make_jaxpr(lambda key, p=params: resolvent.run(problem, p, key).u)(prng.root_key(1))
         assert str(traced).count("cond[") == str(alone).count("cond[") == 2  # one of the status, one of the coin
 
 
