@@ -109,7 +109,8 @@ def _draw(words, block, nodes, count, drawn):
         these = jax.lax.dynamic_slice_in_dim(nodes, _TOGETHER * i, _TOGETHER).astype(jnp.uint32)[:, None]
         # Stacked before they are written, XLA would encrypt them one by one instead of eight at a time.
         for which, new in enumerate(jax.lax.optimization_barrier(draws.discard_words(words[:, None], block, these))):
-            drawn = jax.lax.dynamic_update_slice(drawn, new[None], (which, _TOGETHER * i, 0))
+            start = (jnp.asarray(which, i.dtype), _TOGETHER * i, jnp.asarray(0, i.dtype))
+            drawn = jax.lax.dynamic_update_slice(drawn, new[None], start)
         return drawn
 
     return jax.lax.fori_loop(0, -(-count // _TOGETHER), several_nodes, drawn)
