@@ -1,5 +1,6 @@
 """Kernels that know nothing of the algorithms above them; each folder is one public operation.
 
+subset_dp: the best online policy for matching, by dynamic programming over sets of free nodes.
 match_scan: online matching by the closed-form rounding, many replicates at once.
 dual_scan: the backward and the forward sweep of many stopping problems that share prices.
 prequential_ridge: online ridge regression of many programs, exact, in blocks.

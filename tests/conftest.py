@@ -4,9 +4,9 @@
 entries in place, and a test process that reads one half-written would warn, which is an error here.
 
 Most of the time would go to LLVM's optimisation of programs that run once on a few numbers: they are compiled without
-it, which saves up to half of the work. What users get is tested by all that runs in a process of its own (experiments,
-figures, kernels for chips), by tests marked `optimized`, which are about bits, and by those marked `slow`; and by every
-test under `JAX_DISABLE_MOST_OPTIMIZATIONS=0 make unit`.
+it, which saves up to half of the work. What users get is tested by `make figures`, which checks every claim, by what
+runs in a process of its own here (experiments, kernels for chips), by tests marked `optimized`, which are about bits,
+and by those marked `slow`; and by every test under `JAX_DISABLE_MOST_OPTIMIZATIONS=0 make unit`.
 """
 
 import os
@@ -36,6 +36,11 @@ CHOOSE = os.environ["JAX_PLATFORMS"] == "cpu" and "JAX_DISABLE_MOST_OPTIMIZATION
 def _optimize(effort):
     jax.config.update("jax_disable_most_optimizations", not effort)
     return effort
+
+
+def pytest_collection_modifyitems(items):
+    """The longest file first: begun last, it would run alone on one core."""
+    items.sort(key=lambda item: item.path.name != "test_figures.py")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -15,9 +15,9 @@ def get_config(arg=""):
         ("er", 0.5), ("ba", 2), ("geom", 0.25), ("vertex", 0.5), ("hard", 0.724)
     )  # fmt: skip
     c.problem = {"cases": tuple((*family, n, steps) for family in families)}
-    c.algo = {"tolerance": 1e-6, "rollouts": (8, 32) if quick else (16, 64, 256, 1024)}
+    c.algo = {"tolerance": 1e-4, "rollouts": (8, 32) if quick else (16, 64, 256, 1024)}
     c.run = {
         "num_steps": len(families), "chunk": 1, "replicates": 6 if quick else 1024, "runs": 16 if quick else 256,
     }  # fmt: skip
-    c.numerics = {"x64": True}
+    c.numerics = {"x64": False}  # double precision is emulated on TPUs, and does not compile in ten minutes
     return c

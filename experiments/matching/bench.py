@@ -1,11 +1,11 @@
-"""Speed of the matching family: LP-OnOpt to a certified gap, and the subset dynamic program, against their peers.
+"""Speed of the matching family: LP-OnOpt to a certified gap, against other solvers.
 
 `dualscan` solves one instance (or a batch of 64) to a gap of 1e-4, which is taken again in float64 and reported; HiGHS
 and MPAX (where installed) get the assembled state form of the same instance. A peer that a time limit stopped has the
 limit in its row, and no value: it is slower than its row says.
 Counted for `dualscan` per (i, t): 16 operations, transcendental ones as one, and 12 bytes in a gradient iteration (the
-weights read, the acceptance written and read), three times both in the audit of a round. For the dynamic program per
-set and time: an addition and a maximum for each node, and 8 bytes, one value read and one written.
+weights read, the acceptance written and read), three times both in the audit of a round. The family's other rows are
+those of its kernels: `--only=match_scan`, `dual_scan`, `subset_dp`.
 """
 
 import functools
@@ -17,7 +17,7 @@ import numpy as np
 from experiments.matching import families, peers
 from pallas_kernels._bench import Case, Work
 from research.core import prng
-from research.matching import certificates, oracles, oracles_exact, philosopher, problems, relaxation
+from research.matching import certificates, oracles, relaxation
 
 __all__ = ["cases", "full_cases"]
 
@@ -29,8 +29,6 @@ _LP = (
 )  # fmt: skip
 _LP_QUICK = ((8, 20, 1, 10.0, _SOME), (8, 20, 16, 10.0, _SOME))
 _LP_FULL = ((50, 200, 1, 60.0, _ONCE | {peers.MPAX: 2}), (200, 1000, 1, 300.0, _ONCE))
-#: n, T; and in the quick form.
-_DP, _DP_QUICK = ((12, 400), (16, 40), (20, 8)), ((8, 20), (10, 20))
 _FLOPS, _BYTES, _AUDIT = 16, 12, 3
 _COMPARED = 8  # instances of a batch that HiGHS solves
 
@@ -40,8 +38,6 @@ def cases(tables, quick=False):
     del tables
     for size in _LP_QUICK if quick else _LP:
         yield _lp_case(*size)
-    for size in _DP_QUICK if quick else _DP:
-        yield _dp_case(*size)
 
 
 def full_cases(tables):
@@ -106,22 +102,3 @@ def _worth(instances, limit, found):
         feasible = certificates.repair(instance, jnp.asarray(x, instance.weights.dtype))
         worst = max(worst, abs(1 - float(jnp.sum(instance.weights * feasible)) / one.value))
     return {"gap": worst}
-
-
-def _dp_case(n, steps):
-    rng = np.random.default_rng(0)
-    weights, arrivals = rng.random((n, steps), np.float32), rng.random(steps, np.float32)
-    problem = problems.from_arrays(weights, arrivals)
-    states = steps * 2**n
-    counted = {"flops": float(states * (2 * n + 3)), "useful": float(states * (n + 3)), "traffic": 8.0 * states}
-    works = {
-        "subset DP": Work(
-            lambda: philosopher.solve(problem, validate=False).value, states, **counted,
-            report=lambda value: {"value": float(value)},
-        ),
-        "numpy bit views": Work(
-            lambda: oracles_exact.bit_view_values(weights, arrivals), states, **counted,
-            report=lambda values: {"value": float(values[-1])},
-        ),
-    }  # fmt: skip
-    return Case(f"matching philosopher n={n}", "states", (2**n, steps), works, "Bernoulli, float32")

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from experiments.lib import style
 from experiments.lib.tables import Measured
@@ -115,6 +116,9 @@ def time_panel(ax, runs) -> None:
             )  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")
+    ax.xaxis.set_major_locator(FixedLocator(at))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     ax.set_xlabel("n T, size of the instance")
     ax.set_ylabel("seconds per instance")
 

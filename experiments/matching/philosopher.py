@@ -55,14 +55,14 @@ def clocks(config, run, instance):
     import numpy as np
 
     from pallas_kernels import _bench
-    from research.matching import oracles_exact
+    from pallas_kernels.subset_dp import peers
 
     times = config.problem.peer_times
     weights, arrivals = np.asarray(instance.weights)[:, :times], np.asarray(instance.arrivals)[:times]
     first, step = time.perf_counter(), config.run.num_steps
     while time.perf_counter() - first < PATIENCE or step < config.run.num_steps + 3:
         began, step = time.perf_counter(), step + 1
-        oracles_exact.bit_view_values(weights, arrivals)
+        peers.bit_view_values(weights, arrivals)
         run.time(step, seconds=time.perf_counter() - began)
     run.time(step + 1, seconds=2**30 / _bench.memory_rate())
 

@@ -87,6 +87,8 @@ def unsupported(gains, arrivals, multipliers, temperature, *, sizes):
     """Why the kernel cannot serve these arguments, in the caller's terms, or None."""
     if gains.dtype != "float32":
         return f"gains are {gains.dtype}, the kernel computes in float32"
+    if jax.config.jax_enable_x64:
+        return "64-bit types are on, and the kernel's loops would be counted in them"
     per_time, types, nodes, lanes = gains.shape
     times = arrivals.shape[0]
     if fitting((times, types, nodes), lanes, per_time == 1, sizes) is None:

@@ -1,10 +1,10 @@
 """The closed-form rounding by XLA: replicates along the last axis, nodes visited by decreasing weight.
 
 The prefix sum, the match and the discard of a node are one pass over a vector of replicates, without gathers. A step
-visits only nodes that propose at it, so that the sparse solutions of LP-OnOpt cost what their support costs, and blocks
-of times at which nobody can be discarded draw no uniforms; drawing for one node at a time, only for those that can,
-took 1.1 to 3.7 times as long on a CPU. There a block of replicates and all its state stay in the
-second-level cache. Source: as `reference.py`; types are those of "closed_form" in `braverman:24`'s general model.
+visits only nodes that propose at it, so that the sparse solutions of LP-OnOpt cost what their support costs. With one
+type, uniforms are drawn for those nodes alone that may be discarded in a block of times, a few nodes at once. On a CPU
+a block of replicates and all its state stay in the second-level cache. Source: as `reference.py`; types are those of
+"closed_form" in `braverman:24`'s general model.
 
 Letters: `n` nodes, `T` times, `J` types, `R` replicates, `B` replicates simulated together.
 """
@@ -21,6 +21,9 @@ from pallas_kernels.match_scan.plan import Output
 
 __all__ = ["Discards", "match_scan", "match_step"]
 
+#: Nodes drawn for at once: enough vectors to keep a core busy, few enough for sparse plans.
+_TOGETHER = 4
+
 
 class Discards(NamedTuple):
     """Bits of the discards of one step, from `draws.discard_words`."""
@@ -28,6 +31,7 @@ class Discards(NamedTuple):
     words: jax.Array  # [2, n, B] uint32
     part: jax.Array  # step % 4
     shared: jax.Array  # [B] uint32
+    rows: jax.Array | None = None  # [n] where in `words` the visited nodes are, in their order; None: at their index
 
 
 def match_scan(plan, words, *, discards=True, count_free=False, block):
@@ -49,9 +53,17 @@ def _batch(plan, discards, count_free, these):
     per_draw = draws.STEPS_PER_DRAW
     num_blocks = num_steps // per_draw
 
+    one_type = plan.order.shape[1] == 1
+    nodes, count = plans.drawn(plan)
+    if not one_type:  # whether a node is discarded depends on all types: all are drawn for, in their order
+        nodes, count = jnp.zeros_like(nodes) + jnp.arange(num_nodes)[None], jnp.full_like(count, num_nodes)
+    rows = jnp.argsort(nodes, axis=1)
+    nodes = jnp.pad(nodes, ((0, 0), (0, -num_nodes % _TOGETHER)))
+
     def several_times(block, times, discards, carry):
-        nodes = jnp.arange(num_nodes, dtype=jnp.uint32)[:, None]
-        drawn = jnp.stack(draws.discard_words(words[:, None], block, nodes)) if discards else None
+        state, drawn = carry
+        if discards:
+            drawn = _draw(words, block, nodes[block], count[block], drawn)
 
         def one_time(carry, this):
             free, value = carry
@@ -60,11 +72,15 @@ def _batch(plan, discards, count_free, these):
             event = draws.event(words, per_draw * block + part)
             kind = jnp.sum((jnp.cumsum(time.arrivals)[:, None] <= event.arrival[None]).astype(jnp.int32), axis=0)
             match = jnp.where(jnp.arange(time.arrivals.shape[0])[:, None] == kind[None], event.match[None], 2)
-            bits = Discards(drawn, part, event.shared) if discards else None
+            bits = None
+            if discards:
+                where = rows[block][time.order[0]] if one_type else None
+                bits = Discards(drawn[:, : None if one_type else num_nodes], part, event.shared, where)
             free, reward = match_step(free, match, bits, safe, *time)
             return (free, value + reward), count
 
-        return jax.lax.scan(one_time, carry, (jnp.arange(per_draw), *times))
+        state, counts = jax.lax.scan(one_time, state, (jnp.arange(per_draw), *times))
+        return (state, drawn), counts
 
     def play(carry, these):
         block, risky, times = these
@@ -78,11 +94,26 @@ def _batch(plan, discards, count_free, these):
     risky = jnp.any((safe < plan.proposing).reshape(num_blocks, -1), axis=1)
     times = jax.tree.map(lambda leaf: leaf.reshape(num_blocks, per_draw, *leaf.shape[1:]), (safe, plan))
     start = jnp.ones((num_nodes, num_runs), bool), jnp.zeros(num_runs, jnp.float32)
-    (free, value), counts = jax.lax.scan(play, start, (jnp.arange(num_blocks), risky, times))
+    space = jnp.zeros((2, nodes.shape[1], num_runs), jnp.uint32)
+    ((free, value), _), counts = jax.lax.scan(play, (start, space), (jnp.arange(num_blocks), risky, times))
     if not count_free:
         return value, None
     last = jnp.sum(free & counted[None], axis=1, dtype=jnp.int32)
     return value, jnp.concatenate([counts.reshape(-1, num_nodes), last[None]])
+
+
+def _draw(words, block, nodes, count, drawn):
+    """Words of the first `count` of `nodes`, in their order, written over `drawn [2, n, B]`."""
+
+    def several_nodes(i, drawn):
+        these = jax.lax.dynamic_slice_in_dim(nodes, _TOGETHER * i, _TOGETHER).astype(jnp.uint32)[:, None]
+        # Stacked before they are written, XLA would encrypt them one by one instead of eight at a time.
+        for which, new in enumerate(jax.lax.optimization_barrier(draws.discard_words(words[:, None], block, these))):
+            start = (jnp.asarray(which, i.dtype), _TOGETHER * i, jnp.asarray(0, i.dtype))
+            drawn = jax.lax.dynamic_update_slice(drawn, new[None], start)
+        return drawn
+
+    return jax.lax.fori_loop(0, -(-count // _TOGETHER), several_nodes, drawn)
 
 
 def match_step(free, match, discards, safe, order, weights, rates, proposing, arrivals):
@@ -111,7 +142,8 @@ def match_step(free, match, discards, safe, order, weights, rates, proposing, ar
         leaves = (ahead <= match) & (match < ahead + best)
         reward = jnp.where(leaves, weights[position], reward)
         if discards is not None:
-            leaves = leaves | (_uniforms(discards, node) * (odds - best) < wanted - best)
+            row = node if discards.rows is None else discards.rows[position]
+            leaves = leaves | (_uniforms(discards, row) * (odds - best) < wanted - best)
         free = jax.lax.dynamic_update_index_in_dim(free, is_free & ~leaves, node, 0)
         return ahead + best, reward, free
 
@@ -156,11 +188,11 @@ def _typed_step(free, match, discards, order, weights, rates, proposing, arrival
     return stays, reward
 
 
-def _uniforms(discards, node=None):
-    """Of one node, or of all. Made where they are used: written to memory they would cost as much as all the rest."""
+def _uniforms(discards, row=None):
+    """Of one row, or of all. Made where they are used: written to memory they would cost as much as all the rest."""
     which, begin = draws.half_word(discards.part)
     word = _row(discards.words, which)
-    word, shared = (word, discards.shared[None]) if node is None else (_row(word, node), discards.shared)
+    word, shared = (word, discards.shared[None]) if row is None else (_row(word, row), discards.shared)
     return draws.discard_uniforms(word, begin, shared)
 
 

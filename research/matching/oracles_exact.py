@@ -10,7 +10,7 @@ import numpy as np
 
 from research.core.types import Array, Float
 
-__all__ = ["bit_view_values", "pivotal_law", "random_allocation", "rounding_law", "simulate", "subset_values"]
+__all__ = ["pivotal_law", "random_allocation", "rounding_law", "simulate", "subset_values"]
 
 
 def pivotal_law(v: Float[np.ndarray, " m"], order: Array | None = None) -> dict[int, float]:
@@ -139,19 +139,6 @@ def subset_values(weights, arrivals) -> Float[np.ndarray, "T+1 S"]:
             for j, p in enumerate(arrivals[t]):
                 value += p * max([later[free]] + [weights[i, t, j] + later[free & ~(1 << i)] for i in nodes])
             values[t, free] = value
-    return values
-
-
-def bit_view_values(weights: Float[np.ndarray, "n T"], arrivals: Float[np.ndarray, " T"]) -> Float[np.ndarray, " S"]:
-    """V_0 of every free set, Bernoulli, in the dtype of the weights: vectorised over sets by bit views."""
-    num_nodes = weights.shape[0]
-    values = np.zeros(1 << num_nodes, weights.dtype)
-    for t in reversed(range(weights.shape[1])):
-        best = values.copy()
-        for i in range(num_nodes):
-            with_node, without = (x.reshape(-1, 2, 1 << i)[:, b] for x, b in ((best, 1), (values, 0)))
-            np.maximum(with_node, without + weights[i, t], out=with_node)
-        values += arrivals[t] * (best - values)
     return values
 
 

@@ -49,4 +49,4 @@ def test_a_kernel_keeps_its_budget(compiler, entry):
     why = budgets.compare(budgets.row(entry, report), old)
     assert why is None, why
     assert report.method == "simulated"
-    assert all(kernel.occupancy for kernel in report.kernels)
+    assert all(kernel.cycles and kernel.occupancy for kernel in report.kernels)

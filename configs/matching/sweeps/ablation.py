@@ -1,4 +1,6 @@
-"""Finer grids of (eps, delta) around both published pairs. python -m experiments.sweep configs/matching/sweeps/ablation.py
+"""Finer grids of (eps, delta) around both published pairs.
+
+  python -m experiments.sweep configs/matching/sweeps/ablation.py
 
 Each of the eight points, four draws of instances for each grid, takes as long as configs/matching/ablation.py or less.
 """

@@ -6,6 +6,7 @@ import pytest
 from experiments import bench as command
 from experiments.matching import bench, peers
 from pallas_kernels import _bench
+from pallas_kernels.subset_dp import bench as subset_dp
 
 
 def test_benchmarks_of_families_are_found():
@@ -13,7 +14,7 @@ def test_benchmarks_of_families_are_found():
 
 
 def test_dynamic_programs_agree():
-    case = bench._dp_case(5, 3)
+    case = subset_dp._case(5, 3)
     assert [work.items for work in case.works.values()] == [96, 96]
     found = [work.report(work.call())["value"] for work in case.works.values()]
     assert found[0] == pytest.approx(found[1], rel=1e-5)  # three float32 sums
