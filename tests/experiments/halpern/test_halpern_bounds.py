@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from experiments.halpern import bounds
-from experiments.lib import config as config_lib
 
 CHANGES = {
     "problem.size": 16, "problem.dim": 3, "problem.saddle_size": 6, "problem.instances": 2, "run.num_steps": 4,
@@ -13,11 +12,18 @@ CHANGES = {
 }  # fmt: skip
 
 
-def test_root_mean_squares_stay_below_their_bounds(play, x64):
+@pytest.fixture(scope="module")
+def played(play):
+    """Curves by method, and what bounds allow them."""
+    config, curves = play("bounds.py:quick", CHANGES)
+    with jax.enable_x64(True):
+        return curves, bounds.allowed(config, jax.jit(lambda: bounds.drawn(config))())
+
+
+def test_root_mean_squares_stay_below_their_bounds(played):
     """Of 64 seeds. Bounds hold in expectation: at these sizes measured squares are below half of the allowed ones, and
     their relative standard error is below 0.1, so that exceeding takes more than ten of them."""
-    config, curves = play("bounds.py:quick", CHANGES)
-    allowed = bounds.allowed(config, jax.jit(lambda: bounds.drawn(config))())
+    curves, allowed = played
     for name in bounds.methods():
         squares = curves[name]
         assert squares.shape == (4, 64, 2)
@@ -28,9 +34,8 @@ def test_root_mean_squares_stay_below_their_bounds(play, x64):
             assert np.ptp(squares, axis=1).max() <= 1e-12
 
 
-def test_bounds_start_at_the_first_checkpoint(x64):
-    config = config_lib.resolve("configs/halpern/bounds.py:quick", {"problem.instances": 1}).config
-    found = bounds.allowed(config, bounds.drawn(config))
+def test_bounds_start_at_the_first_checkpoint(played):
+    _, found = played
     assert np.asarray(found["counts/exact"])[0] == 0
     assert np.asarray(found["counts/page"])[0] == bounds.STRIDES["page"]
     exact, reflected = (np.asarray(found[f"allowed/{name}"])[0, 0] for name in ("exact", "reflected"))

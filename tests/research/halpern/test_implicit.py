@@ -94,14 +94,18 @@ def test_programs_at_nondegenerate_vertices(x64):
         found = optimize.linprog(costs, matrix, limits, bounds=(0, 1))
         return marks[0] @ found.x - marks[1] @ found.ineqlin.marginals + found.x @ found.x
 
+    # Along one random direction each, which no wrong entry is orthogonal to.
     for k in range(20):
         given = [np.asarray(part[k]) for part in (costs, matrices, limits)]
         for place in range(3):
+            along = rng.normal(size=given[place].shape)
+            along /= np.linalg.norm(along)
 
-            def moved(value, place=place, given=given):
-                return exact(*given[:place], np.asarray(value), *given[place + 1 :])
+            def moved(t, place=place, given=given, along=along):
+                return exact(*given[:place], given[place] + np.asarray(t) * along, *given[place + 1 :])
 
-            np.testing.assert_allclose(gradients[place][k], central(moved, given[place]), rtol=1e-5, atol=1e-6)
+            slope = np.vdot(gradients[place][k], along)
+            np.testing.assert_allclose(slope, central(moved, 0.0), rtol=1e-5, atol=1e-6)
 
 
 def test_the_value_of_a_program_has_its_multipliers_as_derivatives(x64):
