@@ -1,4 +1,4 @@
-"""Least squares with two million rows, 64 seeds, one after another on each device.
+"""Least squares with two million rows, 256 seeds, one on each device.
 
   python -m experiments.halpern.least_squares --config=configs/halpern/least_squares_pod.py --mesh=rep:-1
 Expected: Algorithm 1 ahead by more than with 200,000 rows, once its first refreshes are paid. Smoke: append ":quick".
@@ -26,7 +26,7 @@ def get_config(arg=""):
         else ("gd", "halpern", "halpern_long", "page_half", longer, "svrg"),
     }  # fmt: skip
     c.run = {
-        "num_steps": len(c.problem.epochs), "chunk": 1, "replicates": 5 if quick else 64,
+        "num_steps": len(c.problem.epochs), "chunk": 1, "replicates": 5 if quick else 256,
         "stride": 16 if quick or digits or box else 128, "full_stride": 5,
     }  # fmt: skip
     c.numerics = {"x64": False}

@@ -12,7 +12,7 @@ def get_config(arg=""):
     c = mlc.ConfigDict({"experiment": "halpern.lp", "seed": 0, "data": ""})
     c.problem = {"kind": "online", "size": (4, 8) if quick else (12, 30), "compared": 2 if quick else 8}
     c.algo = {"variants": ("reflected", "plain"), "tolerance": 1e-8}
-    c.timing = {"batches": (1,), "peers": {"HiGHS simplex": (1,)}, "repeats": 3, "limit": 8000}
-    c.run = {"num_steps": 80, "chunk": 1, "replicates": 2 if quick else 64, "stride": 100 if quick else 500}
+    c.timing = {"batches": (1,), "peers": {"HiGHS simplex": (1,)}, "repeats": 3, "limit": 12_000}
+    c.run = {"num_steps": 60, "chunk": 1, "replicates": 2 if quick else 64, "stride": 100 if quick else 500}
     c.numerics = {"x64": True}
     return c

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.halpern import lp_bench, matching_lp, peers
+from experiments.halpern import lp_bench, matching_lp, peers, programs
 from experiments.lib import config as config_lib
 from research.core import prng
-from research.halpern import linear_programs, pdhg
+from research.core.status import Status
+from research.halpern import lanes, linear_programs, pdhg
 from research.halpern.inclusions import Problem
 from research.matching import oracles
 
@@ -61,6 +62,15 @@ def test_a_benchmark_has_a_row_for_every_solver_and_their_accuracy():
         report = case.works[name].report(case.works[name].call())
         assert report["kkt"] <= 1.01e-4  # asked for 1e-4, taken again with another order of sums
         assert 10 <= report["iterations"] <= 500
+
+
+@pytest.mark.slow
+def test_every_online_program_arrives(x64):
+    """20 of 20, one of which the published constants of the restarts leave unsolved after 20,000 iterations."""
+    batch = programs.batch("online", (8, 20), prng.replicate_keys(prng.root_key(0), 20), jnp.float64)
+    found = pdhg.solve(batch, pdhg.Params(1500, tolerance=1e-8), problem_axes=lanes.axes(batch))
+    assert (found.status == Status.CONVERGED).all()
+    assert np.median(found.iterations) <= 3000
 
 
 @pytest.mark.slow

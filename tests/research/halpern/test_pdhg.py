@@ -150,6 +150,7 @@ def test_bad_input_is_refused():
         ({"step_size": 0.0}, "step_size must be positive"),
         ({"weight": -1.0}, "weight must be positive"),
         ({"sufficient": 1.5}, r"sufficient must lie in \[0, 1\]"),
+        ({"smoothing": 1.5}, r"smoothing must lie in \[0, 1\]"),
         ({"tolerance": -1.0}, "tolerance must be >= 0"),
         ({"stride": 0}, "stride must be >= 1"),
     ]:
