@@ -8,12 +8,14 @@ Source: `cai:24` for the class; constants are ours, tested.
 
 import abc
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from pallas_kernels import page_difference
+from pallas_kernels.page_difference.xla import WIDTH
 from research.core import validate
 from research.core.types import Array, Float
 from research.halpern import proxes, sampling
@@ -22,11 +24,6 @@ from research.halpern.inclusions import Inclusion
 __all__ = ["Feasibility", "LeastSquares", "LinearModel", "Logistic", "feasibility", "least_squares", "logistic"]
 
 LAWS = ("importance", "uniform")
-#: On a CPU, XLA copies a drawn row of fewer than 80 numbers one number at a time, unless it is of 64 or more and enters
-#: a product on its way. So shorter ones are filled up to 64 if that costs less than it saves, and halved on their way
-#: while the points are doubled, which is exact. With 50 columns it saves a third of an iteration of Algorithm 1 where X
-#: lies in a core's cache, and two thirds where it does not.
-_WIDTH, _HALF = 64, 0.5
 #: Bytes of X that a core's own cache keeps from one reading to the next, and of the blocks that are copied there if X
 #: is larger.
 _IN_CACHE, _BLOCK = 1 << 20, 1 << 18
@@ -35,7 +32,7 @@ _IN_CACHE, _BLOCK = 1 << 20, 1 << 18
 class LinearModel(Inclusion):
     """F(u) = (1/n) sum_i x_i phi(x_i'u, t_i) with `X [n, D]`; a point is an array `[D]`."""
 
-    rows: Float[Array, "n W"]  # X, filled up with columns of zeros: W >= D
+    rows: Float[Array, "n W"]  # X, filled up by targets, weights and zeros as far as W > D
     targets: Float[Array, "n"]
     weight: Float[Array, "n"]  # 1 / (n q_i), 0 for a component that is zero
     table: Any  # AliasTable, or None for uniform draws
@@ -61,6 +58,9 @@ class LinearModel(Inclusion):
     def cocoercive(self) -> bool:
         return True
 
+    #: Whether phi(m, t) = m - t, where a difference needs one margin, of the move.
+    linear: ClassVar[bool] = False
+
     @staticmethod
     @abc.abstractmethod
     def link(margin: Float[Array, "b"], target: Float[Array, "b"]) -> Float[Array, "b"]:
@@ -70,9 +70,8 @@ class LinearModel(Inclusion):
         return self.summed(self.rows, self.targets, u) / self.num_components
 
     def difference(self, draws, new, old):
-        index = draws[:, 0]
-        weight = None if self.table is None else self.weight[index]
-        return self.summed_difference(self.rows, self.targets, index, weight, new, old) / draws.shape[0]
+        weight = None if self.table is None else self.weight
+        return self.summed_difference(self.rows, self.targets, draws[:, 0], weight, new, old) / len(draws)
 
     def summed(self, rows: Float[Array, "m W"], targets: Float[Array, "m"], u: Float[Array, "D"]) -> Float[Array, "D"]:
         """sum_i x_i phi(x_i'u, t_i) over rows and targets like the model's own."""
@@ -88,21 +87,13 @@ class LinearModel(Inclusion):
         return jax.lax.platform_dependent(rows, targets, cpu=in_blocks, default=part)[: self.num_columns]
 
     def summed_difference(self, rows, targets, index, weight, new, old):
-        """sum_b weight[b] x_i (phi(x_i'new, t_i) - phi(x_i'old, t_i)), i = index[b], weights of 1 if None.
+        """sum_b weight[i] x_i (phi(x_i'new, t_i) - phi(x_i'old, t_i)), i = index[b], weights of 1 if None.
 
-        Rows are read once for both points.
+        Rows are read once for both points; on a TPU by a kernel (`pallas_kernels.page_difference`) where they are
+        filled up.
         """
-        drawn, scale = rows[index], 1.0
-        if rows.shape[1] >= _WIDTH:
-            drawn, scale = drawn * _HALF, 1 / _HALF
-        pull = self.pull_difference(drawn, targets[index], scale * self._widen(new), scale * self._widen(old))
-        pull = scale * pull if weight is None else scale * weight * pull
-        return jnp.matmul(pull, drawn, precision=jax.lax.Precision.HIGHEST)[: self.num_columns]
-
-    def pull_difference(self, rows, targets, new, old):
-        """phi at the new point less phi at the old one, `[b]`; points `[W]`."""
-        at_new, at_old = (jnp.matmul(rows, point, precision=jax.lax.Precision.HIGHEST) for point in (new, old))
-        return self.link(at_new, targets) - self.link(at_old, targets)
+        link = None if self.linear else self.link
+        return page_difference.page_difference(rows, targets, weight, index, new, old, link=link)
 
     def sample(self, key, shape):
         if self.table is None:
@@ -131,13 +122,11 @@ def _sum_in_blocks(part, rows, targets):
 class LeastSquares(LinearModel):
     """F_i(u) = x_i (x_i'u - t_i); built by `least_squares`."""
 
+    linear = True
+
     @staticmethod
     def link(margin, target):
         return margin - target
-
-    def pull_difference(self, rows, targets, new, old):
-        """One margin, of the move."""
-        return jnp.matmul(rows, new - old, precision=jax.lax.Precision.HIGHEST)
 
 
 class Logistic(LinearModel):
@@ -174,7 +163,10 @@ def _build(kind, features, targets, law, regulariser, slope):
         weight = jnp.where(size > 0, mean / jnp.where(size > 0, size, 1), 0)
         table, lipschitz = sampling.alias_table(size / jnp.sum(size)), slope * mean
     width = features.shape[1]
-    rows = jnp.pad(features, ((0, 0), (0, _WIDTH - width if _WIDTH // 2 < width < _WIDTH else 0)))
+    rows = features
+    if WIDTH // 2 < width < WIDTH:
+        rows = jnp.concatenate([features, targets[:, None], weight[:, None]], axis=1)[:, :WIDTH]
+        rows = jnp.pad(rows, ((0, 0), (0, WIDTH - rows.shape[1])))
     return kind(rows, targets, weight, table, regulariser, lipschitz, slope * _mean_gram_norm(features), width)
 
 
