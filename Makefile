@@ -33,7 +33,7 @@ lint: $(VENV)/.test
 	$(PY) -m ruff format --check .
 
 unit: $(VENV)/.test
-	$(PY) -m pytest -q -n $(JOBS) --dist=loadfile --durations=15
+	$(PY) -m pytest -q -n $(JOBS) --dist=loadfile --no-loadscope-reorder --durations=15
 
 # Eight CPU devices and the TPU compiler are set up before JAX starts, so each has a process of its own.
 multi_device: $(VENV)/.test

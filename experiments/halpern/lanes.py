@@ -102,6 +102,8 @@ def main(config, run, mesh):
 
 def count(config, problem):
     """Full operators really evaluated."""
+    import dataclasses
+
     import jax
     import numpy as np
 
@@ -117,7 +119,7 @@ def count(config, problem):
             return super().full(u)
 
     given, iterations = problem.inclusion, config.run.counted
-    counted = Counted(**{name: getattr(given, name) for name in given.__dataclass_fields__})
+    counted = Counted(**{field.name: getattr(given, field.name) for field in dataclasses.fields(given)})
     evaluated = []
     for run in variants(config, iterations)[1:]:
         ticks.clear()

