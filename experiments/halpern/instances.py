@@ -1,6 +1,6 @@
 """Instances on which bounds are measured, with known solutions and resolvents; and draws as in the published runs."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from research.core import prng
 from research.core.types import Array, Float, Key
 from research.halpern import finite_sums, quadratics
-from research.halpern.inclusions import Inclusion, Point, Problem
+from research.halpern.inclusions import Point, Problem, Wrapped
 
 __all__ = ["Case", "Distinct", "Solved", "distinct", "least_squares", "saddle"]
 
@@ -25,45 +25,7 @@ class Case(NamedTuple):
     restart: float  # its threshold
 
 
-class _Wrapped(Inclusion):
-    """All abilities of another inclusion."""
-
-    inclusion: Any
-
-    @property
-    def num_components(self):
-        return self.inclusion.num_components
-
-    @property
-    def num_indices(self):
-        return self.inclusion.num_indices
-
-    @property
-    def cocoercive(self):
-        return self.inclusion.cocoercive
-
-    @property
-    def lipschitz(self):
-        return self.inclusion.lipschitz
-
-    @property
-    def lipschitz_full(self):
-        return self.inclusion.lipschitz_full
-
-    def full(self, u):
-        return self.inclusion.full(u)
-
-    def difference(self, draws, new, old):
-        return self.inclusion.difference(draws, new, old)
-
-    def sample(self, key, shape):
-        return self.inclusion.sample(key, shape)
-
-    def prox(self, v, step_size):
-        return self.inclusion.prox(v, step_size)
-
-
-class Solved(_Wrapped):
+class Solved(Wrapped):
     """A bilinear inclusion without constraints that knows its resolvent at any step: from A'A = V diag(squares) V'.
 
     `quadratics.exact_resolvent` would factorise at every call, and batches of factorisations have stalled on a CPU.
@@ -81,7 +43,7 @@ class Solved(_Wrapped):
         return x, u[1] - scale * push
 
 
-class Distinct(_Wrapped):
+class Distinct(Wrapped):
     """Uniform draws of which those of one batch, the last axis of the shape, are distinct, as in the published runs.
 
     A batch costs a sort of n numbers: for replays of small problems.

@@ -72,7 +72,6 @@ def check_supplied(inclusion: Inclusion, batch: int, coins: Any, indices: Any) -
     coins, indices = jnp.asarray(coins), jnp.asarray(indices)
     checks.binary("coins", coins)
     checks.shape("indices", indices, (*coins.shape, batch, inclusion.num_indices))
-    limits = getattr(inclusion, "index_limits", (inclusion.num_components,) * inclusion.num_indices)
-    for position, limit in enumerate(limits):
+    for position, limit in enumerate(inclusion.index_limits):
         checks.in_range("indices", indices[..., position], 0, limit - 1)
     return coins.astype(bool), indices.astype(jnp.int32)

@@ -60,7 +60,6 @@ class MatrixGame(Inclusion):
 
     @property
     def index_limits(self) -> tuple[int, ...]:
-        """Indices lie in [0, limit)."""
         return self.rows.shape if self.split == "importance" else self.rows.shape[:1]
 
     @property

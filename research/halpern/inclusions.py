@@ -17,7 +17,7 @@ import optax
 from research.core import validate
 from research.core.types import Array, Float, Int, Key
 
-__all__ = ["Inclusion", "Point", "Problem", "natural_residual"]
+__all__ = ["Inclusion", "Point", "Problem", "Wrapped", "natural_residual"]
 
 Point = Any  # a pytree of floating arrays
 
@@ -46,6 +46,57 @@ class Inclusion(eqx.Module):
     @abc.abstractmethod
     def prox(self, v: Point, step_size: Float[Array, ""]) -> Point:
         """(I + step_size G)^{-1} v, for step_size > 0: the projection where G is a normal cone."""
+
+    @property
+    def index_limits(self) -> tuple[int, ...]:
+        """Indices of a draw lie in [0, limit), one limit for each of the `I`."""
+        return (self.num_components,) * self.num_indices
+
+    def inner_loop(self, center: Point | None = None, scale=1.0, shift=0.0) -> Any:
+        """scale F(u) + shift (u - center) as `pallas_kernels.vr_forb_game` takes it; None for what is no game."""
+        return None
+
+
+class Wrapped(Inclusion):
+    """All abilities of another inclusion, but for its inner loop; a subclass changes some of them."""
+
+    inclusion: Inclusion
+
+    @property
+    def num_components(self):
+        return self.inclusion.num_components
+
+    @property
+    def num_indices(self):
+        return self.inclusion.num_indices
+
+    @property
+    def index_limits(self):
+        return self.inclusion.index_limits
+
+    @property
+    def cocoercive(self):
+        return self.inclusion.cocoercive
+
+    @property
+    def lipschitz(self):
+        return self.inclusion.lipschitz
+
+    @property
+    def lipschitz_full(self):
+        return self.inclusion.lipschitz_full
+
+    def full(self, u):
+        return self.inclusion.full(u)
+
+    def difference(self, draws, new, old):
+        return self.inclusion.difference(draws, new, old)
+
+    def sample(self, key, shape):
+        return self.inclusion.sample(key, shape)
+
+    def prox(self, v, step_size):
+        return self.inclusion.prox(v, step_size)
 
 
 class Problem(eqx.Module):

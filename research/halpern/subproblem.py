@@ -8,29 +8,16 @@ Source: `cai:24`, Section 4.
 import optax
 
 from research.core.types import Array, Float
-from research.halpern.inclusions import Inclusion, Point
+from research.halpern.inclusions import Point, Wrapped
 
 __all__ = ["Subproblem"]
 
 
-class Subproblem(Inclusion):
+class Subproblem(Wrapped):
     """Its solution is J(center). A call of H_i is a call of F_i: the shift is free."""
 
-    inclusion: Inclusion
     center: Point  # u
     scale: Float[Array, ""]  # c > 0
-
-    @property
-    def num_components(self):
-        return self.inclusion.num_components
-
-    @property
-    def num_indices(self):
-        return self.inclusion.num_indices
-
-    @property
-    def cocoercive(self):
-        return self.inclusion.cocoercive
 
     @property
     def lipschitz(self):
@@ -47,13 +34,8 @@ class Subproblem(Inclusion):
         change = self.inclusion.difference(draws, new, old)
         return optax.tree.add_scale(optax.tree.sub(new, old), self.scale, change)
 
-    def sample(self, key, shape):
-        return self.inclusion.sample(key, shape)
-
     def prox(self, v, step_size):
         return self.inclusion.prox(v, step_size * self.scale)
 
     def inner_loop(self):
-        """As that of a game, or None for what is none."""
-        inner_loop = getattr(self.inclusion, "inner_loop", None)
-        return None if inner_loop is None else inner_loop(self.center, self.scale, 1.0)
+        return self.inclusion.inner_loop(self.center, self.scale, 1.0)

@@ -111,7 +111,7 @@ def advance(
 
     A game's loop has a kernel of its own (`pallas_kernels.vr_forb_game`), as has its resolvent's.
     """
-    inner_loop = getattr(inclusion, "inner_loop", lambda: None)()
+    inner_loop = inclusion.inner_loop()
     if inner_loop is None:
         at = jax.lax.fori_loop(0, length, lambda i, at: _iterate(inclusion, used, at, coins[i], draws[i]), at)
     else:
