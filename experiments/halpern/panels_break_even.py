@@ -60,7 +60,7 @@ def panel(ax, run) -> None:
     ax.axvline(1, color="0.6", linewidth=0.8, linestyle=":")
     ax.set_xscale("log")
     ax.set_yscale("log")
-    looks.plain_ticks(ax.xaxis, [tick for tick in (0.1, 0.2, 0.5, 1, 2, 3) if line[0] * 0.9 <= tick <= line[1] * 1.1])
+    style.plain_ticks(ax.xaxis, [tick for tick in (0.1, 0.2, 0.5, 1, 2, 3) if line[0] * 0.9 <= tick <= line[1] * 1.1])
     ax.set_xlabel("(L / L_F) / (√n / 3.125)")
     ax.set_ylabel("calls of FEG / calls of Algorithm 2")
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from experiments.halpern import panels_looks as looks
 from experiments.lib import style
 from experiments.lib.tables import Measured
 
@@ -78,8 +77,8 @@ def margin_panel(ax, run, size: int):
     )  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")
-    looks.plain_ticks(ax.yaxis, batches)
-    looks.plain_ticks(ax.xaxis, [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5) if steps[0] <= tick <= steps[-1]])
+    style.plain_ticks(ax.yaxis, batches)
+    style.plain_ticks(ax.xaxis, [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5) if steps[0] <= tick <= steps[-1]])
     ax.set_xlim(steps[0], steps[-1])
     ax.set_xlabel("η L")
     ax.set_ylabel("batch / √n")
@@ -101,7 +100,7 @@ def limit_panel(ax, run) -> None:
     )  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")
-    looks.plain_ticks(ax.yaxis, (0.5, 0.7, 1, 2, 3, 5))
+    style.plain_ticks(ax.yaxis, (0.5, 0.7, 1, 2, 3, 5))
     ax.set_xlabel("n")
     ax.set_ylabel("η L")
     ax.set_title("largest step")

@@ -68,7 +68,7 @@ def slope_panel(ax, run) -> None:
     ax.set_yscale("log")
     for axis, (low, high) in ((ax.xaxis, (k[0], k[-1])), (ax.yaxis, (residual.min(), residual.max()))):
         ticks = np.outer(10.0 ** np.arange(-6, 7), (1, 2, 5)).ravel()
-        looks.plain_ticks(axis, ticks[(ticks >= low) & (ticks <= high)])
+        style.plain_ticks(axis, ticks[(ticks >= low) & (ticks <= high)])
     ax.set_xlabel("iterations")
     ax.set_title(f"box constraints, n = {run.config.problem.size:,}")
 

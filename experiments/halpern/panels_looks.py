@@ -4,7 +4,7 @@ import numpy as np
 
 from experiments.lib import style
 
-__all__ = ["METHODS", "epoch_axis", "log_curve", "plain_ticks", "race"]
+__all__ = ["METHODS", "epoch_axis", "log_curve", "race"]
 
 _HUES = style.PALETTE
 
@@ -53,12 +53,6 @@ def race(ax, run, names, case: int = 0) -> None:
         log_curve(ax, run.curves[f"epochs/{name}"][..., case].mean(axis=1), shown, METHODS[name], linewidth=1.1)
     ax.set_yscale("log")
     epoch_axis(ax)
-
-
-def plain_ticks(axis, ticks) -> None:
-    """Ticks of a logarithmic axis as plain numbers, for axes of a decade or two."""
-    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
-    axis.set_ticks([], minor=True)
 
 
 def epoch_axis(ax) -> None:

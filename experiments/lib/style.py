@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.collections import PathCollection
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
@@ -22,8 +23,8 @@ from matplotlib.figure import Figure
 from experiments.lib import files
 
 __all__ = [
-    "LOOKS", "PALETTE", "WIDTHS", "Look", "curve", "figure", "look", "plotted", "provenance", "reference", "save",
-    "stamp",
+    "LOOKS", "PALETTE", "WIDTHS", "Look", "curve", "figure", "look", "plain_ticks", "plotted", "provenance",
+    "reference", "save", "stamp",
 ]  # fmt: skip
 
 STYLE_FILE = Path(__file__).with_name("equipoise.mplstyle")
@@ -128,6 +129,12 @@ def reference(ax: Axes, x, y, label: str, **line):
     """A theorem's line: dashed and grey."""
     how = LOOKS["bound"]
     return ax.plot(x, y, **({"color": how.color, "linestyle": how.linestyle, "label": label} | line))[0]
+
+
+def plain_ticks(axis: Axis, ticks: Sequence[float]) -> None:
+    """Ticks of a logarithmic axis at these values only, as plain numbers."""
+    axis.set_ticks(ticks, [f"{tick:,g}" for tick in ticks])
+    axis.set_ticks([], minor=True)
 
 
 _stamps: weakref.WeakKeyDictionary[Figure, dict] = weakref.WeakKeyDictionary()

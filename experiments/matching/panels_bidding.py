@@ -1,7 +1,6 @@
 """Drawings of coordinated bidding: what every client gains, how pacing settles, and whether lies pay."""
 
 import numpy as np
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from experiments.lib import style
 from experiments.lib.tables import Measured, measured
@@ -89,9 +88,7 @@ def lies_panel(ax, run) -> None:
         )
     ax.axhline(0, color="0.6", linewidth=0.6, zorder=1)
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(FixedLocator(scales[np.isin(np.log2(scales), (-2, -1, 0, 1, 2))]))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(ScalarFormatter())
+    style.plain_ticks(ax.xaxis, scales[np.isin(np.log2(scales), (-2, -1, 0, 1, 2))])
     ax.tick_params(axis="x", labelsize=6)
     ax.set_xlabel("reported / true values")
     ax.set_ylabel("gain of the best liar / honest utility")

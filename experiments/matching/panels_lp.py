@@ -3,7 +3,7 @@
 import json
 
 import numpy as np
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import NullFormatter
 
 from experiments.lib import style
 from experiments.lib.tables import Measured
@@ -87,6 +87,7 @@ def gap_panel(ax, runs) -> None:
         )  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")
+    ax.xaxis.set_minor_formatter(NullFormatter())  # within one decade they would lie over each other
     ax.set_xlabel("seconds per instance")
     ax.set_ylabel("certified gap, median")
 
@@ -116,9 +117,7 @@ def time_panel(ax, runs) -> None:
             )  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.xaxis.set_major_locator(FixedLocator(at))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    style.plain_ticks(ax.xaxis, at)
     ax.set_xlabel("n T, size of the instance")
     ax.set_ylabel("seconds per instance")
 

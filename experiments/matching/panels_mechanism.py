@@ -1,7 +1,7 @@
 """Drawings of the mechanism: welfare and revenue by family, welfare against rollouts, and prices along a run."""
 
 import numpy as np
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import MaxNLocator
 
 from experiments.lib import style
 from experiments.lib.tables import Measured, measured
@@ -80,9 +80,7 @@ def rollouts_panel(ax, run) -> None:
         level = share(run, metric)[benign].mean(axis=0)
         style.curve(ax, counts[[0, -1]], np.stack([level, level]), _LOOKS[metric], count=False, linewidth=1.0)
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(FixedLocator(counts))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(ScalarFormatter())
+    style.plain_ticks(ax.xaxis, counts)
     ax.set_xlabel("rollouts for each price")
 
 

@@ -1,7 +1,6 @@
 """Drawings of ratios: by family of instances, and against the number of nodes and of arrivals."""
 
 import numpy as np
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from experiments.lib import style
 from experiments.lib.tables import Measured, measured
@@ -98,9 +97,7 @@ def growth(ax, run, axis: str, benchmark: str = "lp") -> None:
     for key in ("pivotal", "bins", "independent", "half"):
         looks.guarantee_line(ax, key, side="right")
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(FixedLocator(at))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(ScalarFormatter())
+    style.plain_ticks(ax.xaxis, at)
     ax.set_xlim(at.min(), at.max())
     ax.set_xlabel("offline nodes n, T = 2n arrivals" if axis == "nodes" else "arrivals T, n = 6 nodes")
 

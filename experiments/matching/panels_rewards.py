@@ -1,7 +1,6 @@
 """Drawings of stochastic rewards: shares of the matching program on the triangular graph, and of S-OPT by instance."""
 
 import numpy as np
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from experiments.lib import style
 from experiments.lib.tables import Measured, measured
@@ -63,9 +62,7 @@ def program_panel(ax, run, kind: str) -> None:
         )
     _line(ax, "balance_equal_lp", "0.576 (Balance)")
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(FixedLocator(nodes))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(ScalarFormatter())
+    style.plain_ticks(ax.xaxis, nodes)
     ax.set_xlabel("nodes n, p = 1/n")
 
 
