@@ -20,7 +20,7 @@ def draw(runs):
     shown = panels.margin_panel(axes[0, 0], run, 400)
     fig.colorbar(shown, ax=axes[0, 0], label="log₁₀ margin")
     panels.limit_panel(axes[0, 1], run)
-    axes[0, 0].legend(fontsize=5, loc="lower left", frameon=True, facecolor="white", framealpha=0.9)
+    axes[0, 0].legend(fontsize=5, loc="lower left", frameon=True, facecolor="0.8")
     axes[0, 1].legend(fontsize=5)
     return fig
 
