@@ -36,10 +36,11 @@ def drawn(config):
     import jax
     import jax.numpy as jnp
 
-    from experiments.halpern import contest, instances
+    from experiments.halpern import instances
+    from experiments.lib.program import number
     from research.core import prng
 
-    dtype, asked = contest.number(config), config.problem
+    dtype, asked = number(config), config.problem
     keys = prng.replicate_keys(prng.root_key(asked.instance_seed), asked.instances)
     decay = jnp.linspace(0.0, 1.5, asked.instances, dtype=dtype)
     least = jax.vmap(lambda key, decay: instances.least_squares(key, decay, asked.size, asked.dim, dtype))

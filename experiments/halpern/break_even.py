@@ -32,11 +32,12 @@ def program(config, mesh):
     import jax.numpy as jnp
 
     from experiments.halpern import contest
+    from experiments.lib.program import number
     from research.core import prng
     from research.halpern import quadratics
     from research.halpern.inclusions import Problem
 
-    setting, dtype = config.problem, contest.number(config)
+    setting, dtype = config.problem, number(config)
 
     def instance(key, n, ratio):
         key = prng.stream(key, f"{n}-{ratio:g}")

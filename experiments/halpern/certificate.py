@@ -28,11 +28,12 @@ def program(config, mesh):
     import jax.numpy as jnp
 
     from experiments.halpern import contest
+    from experiments.lib.program import number
     from research.core import prng
     from research.halpern import finite_sums
     from research.halpern.inclusions import Problem
 
-    setting, dtype = config.problem, contest.number(config)
+    setting, dtype = config.problem, number(config)
 
     def instance(key, n):
         key = prng.stream(key, f"rows-{n}")

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.lib import mesh as mesh_lib
-from experiments.lib.program import Program
+from experiments.lib.program import Program, number
 from research.core import prng, sharding
 from research.core import validate as checks
 from research.core.status import Status
@@ -33,7 +33,7 @@ from research.halpern import (
 )
 from research.halpern.inclusions import Problem, natural_residual
 
-__all__ = ["METHODS", "Entrant", "enter", "number", "program", "reach", "stacked"]
+__all__ = ["METHODS", "Entrant", "enter", "program", "reach", "stacked"]
 
 #: name -> module, and the params that make it this method.
 METHODS = {
@@ -60,11 +60,6 @@ class Entrant(NamedTuple):
     method: ModuleType
     problem: Problem
     params: Any
-
-
-def number(config) -> jnp.dtype:
-    """The dtype of an experiment's arithmetic."""
-    return jnp.dtype(jnp.float64 if config.numerics.x64 else jnp.float32)
 
 
 def enter(name: str, problem: Problem, **fields: Any) -> Entrant:

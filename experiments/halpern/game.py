@@ -17,10 +17,11 @@ def program(config, mesh):
     import numpy as np
 
     from experiments.halpern import contest, instances
+    from experiments.lib.program import number
     from research.halpern import games
     from research.halpern.inclusions import Problem
 
-    dtype, n = contest.number(config), config.problem.size
+    dtype, n = number(config), config.problem.size
     stride = config.run.stride
 
     def groups():

@@ -18,11 +18,12 @@ def groups_of(config):
     import numpy as np
 
     from experiments.halpern import contest, instances
+    from experiments.lib.program import number
     from research.core import prng
     from research.halpern import games, quadratics
     from research.halpern.inclusions import Problem
 
-    dtype = contest.number(config)
+    dtype = number(config)
     key = prng.root_key(config.problem.matrix_seed)
 
     def normal(name, *shape):

@@ -18,11 +18,12 @@ def program(config, mesh):
 
     from experiments.data import samples
     from experiments.halpern import contest
+    from experiments.lib.program import number
     from research.core import prng
     from research.halpern import finite_sums, proxes
     from research.halpern.inclusions import Problem
 
-    setting, dtype, stride = config.problem, contest.number(config), config.run.stride
+    setting, dtype, stride = config.problem, number(config), config.run.stride
 
     def synthetic(key):
         n, d = setting.size, setting.columns

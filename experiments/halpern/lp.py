@@ -20,11 +20,11 @@ def program(config, mesh):
 
     from experiments.halpern import programs
     from experiments.lib import mesh as mesh_lib
-    from experiments.lib.program import Program
+    from experiments.lib.program import Program, number
     from research.core import prng, sharding
     from research.halpern import pdhg
 
-    kind, size, dtype = config.problem.kind, tuple(config.problem.size), programs.number(config)
+    kind, size, dtype = config.problem.kind, tuple(config.problem.size), number(config)
     params = {
         name: pdhg.Params(1, stride=config.run.stride, tolerance=config.algo.tolerance, **VARIANTS[name])
         for name in config.algo.variants
@@ -71,11 +71,12 @@ def main(config, run, mesh):
 def _certified(config):
     import numpy as np
 
-    from experiments.halpern import matching_lp, programs
+    from experiments.halpern import matching_lp
+    from experiments.lib.program import number
     from research.core import prng
 
     keys = prng.replicate_keys(prng.root_key(config.seed), config.problem.compared)
-    size, dtype = tuple(config.problem.size), programs.number(config)
+    size, dtype = tuple(config.problem.size), number(config)
     found = [matching_lp.bounds(matching_lp.draw(key, size, dtype)) for key in keys]
     return np.array([[one.primal for one in found], [one.dual for one in found]])
 
@@ -94,6 +95,7 @@ def _measure(config, run):
     import jax
 
     from experiments.halpern import peers, programs
+    from experiments.lib.program import number
     from research.core import prng
     from research.halpern import lanes, linear_programs, pdhg
 
@@ -102,7 +104,7 @@ def _measure(config, run):
     for clock in _clocks(config):
         name, count = clock.rsplit(", ", 1)
         keys = prng.replicate_keys(prng.root_key(config.seed), int(count))
-        batch = programs.batch(setting.kind, tuple(setting.size), keys, programs.number(config))
+        batch = programs.batch(setting.kind, tuple(setting.size), keys, number(config))
         each = [jax.tree.map(lambda leaf, k=k: leaf[k], batch.inclusion) for k in range(int(count))]
         if name == "PDHG":
             axes = lanes.axes(batch)

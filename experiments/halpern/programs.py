@@ -1,7 +1,6 @@
 """Linear programs by name, as experiments and benchmarks draw them: key of a replicate -> program."""
 
 import jax
-import jax.numpy as jnp
 
 from experiments.halpern import matching_lp
 from research.core import validate as checks
@@ -9,7 +8,7 @@ from research.core.types import Key
 from research.halpern import linear_programs
 from research.halpern.inclusions import Problem
 
-__all__ = ["KINDS", "batch", "draw", "number"]
+__all__ = ["KINDS", "batch", "draw"]
 
 #: Kind of a program -> its generator from key, size and dtype; `fluid` and `online` are of the matching family.
 KINDS = {
@@ -18,11 +17,6 @@ KINDS = {
     "fluid": lambda key, size, dtype: matching_lp.fluid(matching_lp.draw(key, size, dtype)),
     "online": lambda key, size, dtype: matching_lp.online(matching_lp.draw(key, size, dtype)),
 }
-
-
-def number(config) -> jnp.dtype:
-    """The dtype of an experiment's arithmetic."""
-    return jnp.dtype(jnp.float64 if config.numerics.x64 else jnp.float32)
 
 
 def draw(kind: str, size: tuple[int, ...], key: Key, dtype) -> Problem:

@@ -17,10 +17,11 @@ def program(config, mesh):
     import jax.numpy as jnp
 
     from experiments.halpern import contest, instances
+    from experiments.lib.program import number
     from research.halpern import quadratics
     from research.halpern.inclusions import Problem
 
-    dtype, n = contest.number(config), config.problem.size
+    dtype, n = number(config), config.problem.size
     full, sampled = config.run.stride, config.run.stride * 8
 
     def groups():

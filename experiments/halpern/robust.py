@@ -22,10 +22,11 @@ def program(config, mesh):
 
     from experiments.data import samples
     from experiments.halpern import contest
+    from experiments.lib.program import number
     from research.halpern import robust
     from research.halpern.inclusions import Problem
 
-    setting, dtype = config.problem, contest.number(config)
+    setting, dtype = config.problem, number(config)
 
     def groups(features, labels):
         features = shifted(features, setting.shift)

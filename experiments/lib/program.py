@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-__all__ = ["Program"]
+import numpy as np
+
+__all__ = ["Program", "number"]
 
 
 class Program(NamedTuple):
@@ -24,3 +26,8 @@ class Program(NamedTuple):
     abstract_args: tuple[Any, Any]
     traced_fields: tuple[str, ...] = ()
     axes: dict[str, tuple[str, ...]] = {}  # noqa: RUF012  never changed
+
+
+def number(config) -> np.dtype:
+    """The dtype of an experiment's arithmetic."""
+    return np.dtype(np.float64 if config.numerics.x64 else np.float32)

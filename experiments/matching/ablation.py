@@ -15,10 +15,11 @@ def program(config, mesh):
     import jax
     import jax.numpy as jnp
 
+    from experiments.lib.program import number
     from experiments.matching import contenders, families, lanes
     from research.matching import exact_law, rates, rounding
 
-    cases, dtype = config.problem.cases, lanes.number(config)
+    cases, dtype = config.problem.cases, number(config)
     named = {"none": rates.VERTEX, "naor:25": rates.NSW, "braverman:24": rates.EDGE}
     scalings = rates.Rescaling(*(jnp.asarray([getattr(h, f) for h in named.values()], dtype) for f in ("eps", "delta")))
     pairs = jnp.asarray([(eps, delta) for eps in config.algo.eps for delta in config.algo.delta], dtype)

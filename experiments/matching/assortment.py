@@ -64,12 +64,13 @@ def constrained(key, model, size, constraint):
 def program(config, mesh):
     import jax.numpy as jnp
 
+    from experiments.lib.program import number
     from experiments.matching import lanes
     from research.core import prng
     from research.matching import assortment, choice_models
 
     sizes, samples = jnp.asarray(config.problem.sizes, jnp.int32), config.run.samples
-    most, dtype = max(config.problem.sizes), lanes.number(config)
+    most, dtype = max(config.problem.sizes), number(config)
 
     def advance(_, key, step):
         size, metrics = sizes[step], {}
@@ -112,7 +113,7 @@ def optima(config, keys):
 
     import numpy as np
 
-    from experiments.matching import lanes
+    from experiments.lib.program import number
     from research.core import prng
     from research.matching import assortment_oracles
 
@@ -120,7 +121,7 @@ def optima(config, keys):
     for step, size in enumerate(config.problem.sizes):
         for r, replicate in enumerate(keys):
             key = prng.per_step(replicate, step)
-            drawn = models(key, max(config.problem.sizes), size, lanes.number(config))
+            drawn = models(key, max(config.problem.sizes), size, number(config))
             for name, constraint in itertools.product(MODELS, CONSTRAINTS):
                 best = assortment_oracles.brute_force(constrained(key, drawn[name], size, constraint))
                 found[f"{name}/{constraint}/optimum"][step, r] = best.value

@@ -4,19 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from experiments.lib import mesh as mesh_lib
 from experiments.lib.program import Program
 from research.core import prng, sharding
 from research.core.types import Key
 
-__all__ = ["number", "program", "run_keys"]
-
-
-def number(config) -> jnp.dtype:
-    """The dtype of an experiment's arithmetic."""
-    return jnp.dtype(jnp.float64 if config.numerics.x64 else jnp.float32)
+__all__ = ["program", "run_keys"]
 
 
 def program(

@@ -19,11 +19,12 @@ GRID = tuple((k + 0.5) / 25 for k in range(25))
 def program(config, mesh):
     import jax.numpy as jnp
 
+    from experiments.lib.program import number
     from experiments.matching import audits, lanes
     from research.core import prng
     from research.matching import rates, rounding, simulation
 
-    setting, dtype = config.problem, lanes.number(config)
+    setting, dtype = config.problem, number(config)
 
     def advance(_, key, step):
         drawn = prng.per_step(prng.stream(key, "instance"), step)

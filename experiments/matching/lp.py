@@ -16,15 +16,16 @@ def program(config, mesh):
     import jax
     import jax.numpy as jnp
 
+    from experiments.lib.program import number
     from experiments.matching import families, lanes
     from experiments.matching import peers as peers_lib
     from research.matching import relaxation
 
-    setting, tolerances = config.problem, jnp.asarray(config.algo.tolerances, lanes.number(config))
+    setting, tolerances = config.problem, jnp.asarray(config.algo.tolerances, number(config))
 
     def draw(key):
         keys = lanes.run_keys(key, 0, setting.instances)
-        return jax.vmap(lambda one: families.draw(one, (setting.case,), lanes.number(config)))(keys)
+        return jax.vmap(lambda one: families.draw(one, (setting.case,), number(config)))(keys)
 
     def advance(_, drawn, step):
         tolerance = tolerances[step % len(tolerances)]

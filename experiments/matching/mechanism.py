@@ -17,11 +17,12 @@ def program(config, mesh):
     import jax
     import jax.numpy as jnp
 
+    from experiments.lib.program import number
     from experiments.matching import contenders, families, lanes
     from research.core import prng
     from research.matching import mechanism, philosopher
 
-    cases, dtype = config.problem.cases, lanes.number(config)
+    cases, dtype = config.problem.cases, number(config)
 
     def advance(_, drawn, case):
         key, batch = drawn

@@ -17,11 +17,12 @@ def program(config, mesh):
     import jax.numpy as jnp
 
     from experiments.data import nyc
+    from experiments.lib.program import number
     from experiments.matching import contenders, lanes
     from research.core import prng
     from research.matching import exact_law, problems
 
-    setting, dtype = config.problem, lanes.number(config)
+    setting, dtype = config.problem, number(config)
     n, steps = setting.drivers, setting.steps
     loads = jnp.asarray(setting.loads, dtype)
 

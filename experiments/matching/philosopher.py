@@ -18,6 +18,7 @@ def program(config, mesh):
     import jax
     import jax.numpy as jnp
 
+    from experiments.lib.program import number
     from experiments.matching import families, lanes
     from research.matching import philosopher
 
@@ -25,7 +26,7 @@ def program(config, mesh):
 
     def draw(key):
         keys = lanes.run_keys(key, 0, setting.instances)
-        drawn = jax.vmap(lambda one: families.draw(one, (setting.case,), lanes.number(config)))(keys)
+        drawn = jax.vmap(lambda one: families.draw(one, (setting.case,), number(config)))(keys)
         return jax.tree.map(lambda leaf: leaf[:, 0], drawn)
 
     def advance(_, drawn, step):

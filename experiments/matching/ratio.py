@@ -13,6 +13,7 @@ def program(config, mesh):
     import jax
     import jax.numpy as jnp
 
+    from experiments.lib.program import number
     from experiments.matching import contenders, families, lanes
     from research.matching import exact_law
 
@@ -20,7 +21,7 @@ def program(config, mesh):
     small = max(case[2] for case in cases) <= exact_law.MAX_NODES
 
     def draw(key):
-        return key, families.draw(key, cases, lanes.number(config))
+        return key, families.draw(key, cases, number(config))
 
     def advance(_, drawn, case):
         key, batch = drawn

@@ -18,11 +18,12 @@ def program(config, mesh):
     import jax
     import jax.numpy as jnp
 
+    from experiments.lib.program import number
     from experiments.matching import lanes
     from research.core import prng
     from research.matching import adversary
 
-    dtype, search = lanes.number(config), config.algo.search.to_dict()
+    dtype, search = number(config), config.algo.search.to_dict()
     pairs = jnp.asarray([(eps, delta) for eps in config.problem.eps for delta in config.problem.delta], dtype)
 
     def advance(_, key, state):
@@ -63,11 +64,12 @@ def closed_forms(config):
     import jax.numpy as jnp
     import numpy as np
 
-    from experiments.matching import lanes, twins
+    from experiments.lib.program import number
+    from experiments.matching import twins
     from research.core import prng
     from research.matching import adversary, bounds
 
-    dtype, search = lanes.number(config), config.algo.search.to_dict()
+    dtype, search = number(config), config.algo.search.to_dict()
     eps, delta = (jnp.asarray(values, dtype) for values in zip(*NAMED, strict=True))
     search["num_steps"] = config.algo.longer
     arrivals = jnp.asarray(adversary.ARRIVALS, dtype)

@@ -18,6 +18,7 @@ import numpy as np
 
 from experiments.data import adult
 from experiments.lib import mesh as mesh_lib
+from experiments.lib import program as program_lib
 from experiments.lib.errors import RunError
 from experiments.lib.program import Program
 from research.core import prng, sharding, validate
@@ -75,7 +76,7 @@ def program(config, mesh) -> Program:
 
     def init():
         records = adult.encoded(config.problem.source)
-        dtype = jnp.float64 if config.numerics.x64 else jnp.float32
+        dtype = program_lib.number(config)
         features, labels, protected = (rows[:num_rows] for rows in records[:3])
         problem = oblique_tree.Problem(jnp.asarray(features, dtype), jnp.asarray(labels), jnp.asarray(protected))
         parity.validate_stream(problem.features, problem.labels, problem.protected, num_rows)
@@ -118,7 +119,7 @@ def program(config, mesh) -> Program:
 
 
 def _abstract(config, mesh, names, starts) -> tuple[Data, State]:
-    number = jnp.float64 if config.numerics.x64 else jnp.float32
+    number = program_lib.number(config)
     rows, columns = config.problem.num_rows, adult.ENCODED_SHAPE[1]
     problem = oblique_tree.Problem(
         jax.ShapeDtypeStruct((rows, columns), number), *(jax.ShapeDtypeStruct((rows,), jnp.int32) for _ in range(2))

@@ -28,6 +28,7 @@ import numpy as np
 
 from experiments.lib import driver
 from experiments.lib import mesh as mesh_lib
+from experiments.lib import program as program_lib
 from experiments.lib.program import Program
 from research.core import sharding, validate
 from research.core.types import Array, Float, Int
@@ -154,7 +155,7 @@ def program(config, mesh, source: Source) -> Program:
 
     def init():
         table = source.load()
-        dtype = jnp.float64 if config.numerics.x64 else jnp.float32
+        dtype = program_lib.number(config)
         prior = None if source.prior is None else source.prior(table)
         problem = problems.from_arrays(table.features, table.labels, table.awake, prior, dtype=dtype)
         groupwise.validate(problem, groupwise.Params(**shared))
@@ -208,7 +209,7 @@ def _metrics(problem, params, state: State) -> dict[str, Float[Array, " G"]]:
 
 def _abstract(config, mesh, source: Source, start) -> tuple[Data, State]:
     num_rows, num_groups = source.num_rows, len(source.groups)
-    number = jnp.float64 if config.numerics.x64 else jnp.float32
+    number = program_lib.number(config)
     table = groupwise.Problem(
         jax.ShapeDtypeStruct((num_rows, source.num_features), number), jax.ShapeDtypeStruct((num_rows,), number),
         jax.ShapeDtypeStruct((num_rows, num_groups), jnp.bool_), jax.ShapeDtypeStruct((num_groups,), number),

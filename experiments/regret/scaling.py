@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.lib import mesh as mesh_lib
+from experiments.lib import program as program_lib
 from experiments.lib.program import Program
 from experiments.regret.families import FamilySource
 from experiments.regret.protocol import shuffle_seed
@@ -71,7 +72,7 @@ def program(config, mesh, source: FamilySource) -> Program:
         f"have chunk 1 and num_steps a multiple of {len(sizes)} sizes x {len(stages)} stages", config.run.to_dict(),
     )  # fmt: skip
     shared = {"num_steps": rounds, "form": config.algo.form, "block_size": config.algo.block_size}
-    dtype = jnp.float64 if config.numerics.x64 else jnp.float32
+    dtype = program_lib.number(config)
 
     def family(data: Data, order, size: int, by_depth=False) -> groupwise.Problem:
         mass = jnp.where(by_depth, data.depth_mass[:size], 1)

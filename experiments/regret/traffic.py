@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.lib import mesh as mesh_lib
+from experiments.lib import program as program_lib
 from experiments.lib.program import Program
 from research.core import prng, sharding, validate
 from research.core.types import Array, Float, Int
@@ -60,7 +61,7 @@ def program(config, mesh) -> Program:
     """The experiment as a program."""
     setting, chunk = config.problem, config.run.chunk
     validate.one_of("config.problem.law", setting.law, LAWS)
-    dtype = jnp.float64 if config.numerics.x64 else jnp.float32
+    dtype = program_lib.number(config)
     num_groups, names = len(group_names(config)), perturbation_names(config)
 
     def law_of(key):

@@ -17,6 +17,7 @@ import numpy as np
 
 from experiments.lib import driver
 from experiments.lib import mesh as mesh_lib
+from experiments.lib import program as program_lib
 from experiments.lib.program import Program
 from experiments.regret.protocol import Data, Source, row_orders
 from research.core import sharding, validate
@@ -72,7 +73,7 @@ def program(config, mesh, source: Source) -> Program:
     grid = tuple(config.algo.regularization)
     validate.require(1.0 in grid, "config.algo.regularization", "contain 1.0, the default", grid)
     shared = {"num_steps": rounds, "form": config.algo.form, "block_size": config.algo.block_size}
-    dtype = jnp.float64 if config.numerics.x64 else jnp.float32
+    dtype = program_lib.number(config)
 
     def params(**options):
         return groupwise.Params(**shared, **(_DEFAULT | options))
