@@ -2,7 +2,7 @@
 
   python -m experiments.halpern.lp                                            # 20 s on two CPU cores
   python -m experiments.halpern.lp --config=configs/halpern/lp.py:packing     # 50 s: dense, thousands of iterations
-Expected: medians of 110, 55, 180 and 13,000 iterations, two to four times that without reflection.
+Expected: medians of 110, 55, 180 and 14,000 iterations, two to four times that without reflection.
 Figure: halpern/fig_lp. Smoke: append "quick".
 """
 

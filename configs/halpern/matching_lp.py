@@ -1,7 +1,7 @@
 """LP-OnOpt of the matching family, 8 x 20, with an operator that is never stored; ":fluid" the expected matching.
 
   python -m experiments.halpern.lp --config=configs/halpern/matching_lp.py    # 20 s on two CPU cores
-Expected: a median of 2,500 reflected iterations to 1e-8, 9,900 for the slowest of 20, at the value that the family's
+Expected: a median of 2,500 reflected iterations to 1e-8, 11,300 for the slowest of 20, at the value that the family's
 own solver certifies.
 Figure: halpern/fig_lp. Smoke: append "quick".
 """

@@ -8,10 +8,10 @@ restart the primal weight omega = sqrt(sigma / tau) follows how far x and y have
 holding it back (a limit on its change, on omega itself, or steps that shrink) solves fewer of them, not more.
 
 Departure: restarts at 0.1, 0.6 and 0.2 with a smoothing of 0.7, where `lu:24`'s rule is most often run at 0.2, 0.8,
-0.36 and 0.5. Median and largest iterations to 1e-8 on 20 instances, new against old: b-matchings of 20 x 60 and
-50 x 200, 110 (160) against 135 (250) and 180 (240) against 210 (300); packing 60 x 300, 13,300 (55,000) against
-14,000 (46,000); LP-OnOpt of 8 x 20, 2,500 (10,000) against 2,800 (one of 20 beyond 20,000), and of 12 x 30, 5,900
-(21,000) against 7,400 (2 of 20 beyond 20,000).
+0.36 and 0.5. Median and largest iterations to 1e-8 on 20 instances (`experiments.halpern.lp`): b-matchings of 4 x 8,
+20 x 60 and 50 x 200, 55 (70), 110 (160) and 180 (240); packing 60 x 300, 13,750 (55,000); LP-OnOpt of 8 x 20, 2,500
+(11,300). Medians with the usual constants were 65, 135, 210, 14,250 and 2,800, and one or two of the 20 LP-OnOpt
+instances took more than 20,000; the tail of packing was shorter, 46,000.
 
 A product with A and one with A' are all that an iteration costs: A x and A'y are carried along with x and y, and
 everything else that is asked about them, the P-norm and the residuals of optimality, is linear in what is carried.
