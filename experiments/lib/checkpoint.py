@@ -169,7 +169,12 @@ class Checkpoints:
             import orbax.checkpoint as ocp
 
             _quieten()
-            options = ocp.CheckpointManagerOptions(max_to_keep=KEEP, create=True)
+            options = ocp.CheckpointManagerOptions(
+                max_to_keep=KEEP,
+                create=True,
+                # Where no folder can be made, threads that wait for one would keep the process alive for five minutes.
+                async_options=ocp.options.AsyncOptions(create_directories_asynchronously=False),
+            )
             self._manager = ocp.CheckpointManager(self._folder, options=options)
         return self._manager
 

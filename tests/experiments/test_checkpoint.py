@@ -2,6 +2,8 @@
 
 import gc
 import shutil
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -229,3 +231,24 @@ def test_what_cannot_be_written_is_one_line(tmp_path):
 
     with pytest.raises(errors.RunError, match=r"/c: checkpoint 4 cannot be written \([^\n]+\)$"):
         save_and_wait()
+
+
+def test_what_cannot_be_written_holds_nothing_up(tmp_path):
+    """And the process ends: no thread of orbax waits for a folder that will never be there."""
+    (tmp_path / "c").write_text("")
+    script = """
+import sys
+import jax.numpy as jnp
+from experiments.lib import checkpoint, errors
+manager = checkpoint.Checkpoints(sys.argv[1], print)
+try:
+    manager.save(4, {"x": jnp.zeros(3)})
+    manager.wait()
+except errors.RunError as error:
+    print(error)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "c")], capture_output=True, text=True, timeout=100
+    )
+    assert ended.stdout.count("cannot be written") == ended.stdout.count("\n") == 1
+    assert ended.stderr == ""
