@@ -1,0 +1,1 @@
+"""Repeatedly nested expectations by randomized multilevel Monte Carlo, and what one would compare it with."""
