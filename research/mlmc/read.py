@@ -1,0 +1,258 @@
+"""READ, the Recursive Estimator for Arbitrary Depth: an unbiased estimate of a repeatedly nested expectation.
+
+A node of depth d < D draws a level N with P(N = n) = r_d (1 - r_d)**n and runs 2**(b_d + N) children; the mean a of the
+first half of their values and the mean b of the second give
+
+    g_d(y, (a + b)/2) / p_0 at N = 0,    [g_d(y, (a + b)/2) - (g_d(y, a) + g_d(y, b))/2] / p_N above,
+
+whose expectation telescopes. A replicate is the value of one root; the estimate is the mean of a number of replicates
+that is fixed beforehand (`deadline` says why). `step` runs a block of replicates.
+Source: `syed:23`, Algorithm 1, which has b = 0. Departure: the halves are the first and the second, not odd and even.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from research.core import loops, prng, validate
+from research.core.status import Status
+from research.core.types import Array, Bool, Float, Int, Key, UInt
+from research.mlmc import engine, levels, problems, walks, words
+from research.mlmc.problems import NestedExpectation as Problem
+
+__all__ = [
+    "ESTIMATORS", "Info", "LEAVES", "Params", "Problem", "Replicates", "Result", "State", "example", "init",
+    "level_statistics", "plan", "replicates", "run", "start", "step",
+]  # fmt: skip
+
+ESTIMATORS = ("single", "coupled", "block")
+LEAVES = ("random", "sobol")
+_LARGEST_BASE = 20
+
+
+class Params(eqx.Module):
+    r: tuple[float, ...] = eqx.field(static=True)  # length D, each in (1/2, 1)
+    num_steps: int = eqx.field(static=True, default=64)  # blocks
+    b: tuple[int, ...] | None = eqx.field(static=True, default=None)  # base exponents, in 0..20; None: zeros
+    block: int = eqx.field(static=True, default=4096)  # replicates of a block, a power of two
+    tiles: tuple[int, ...] | None = eqx.field(static=True, default=None)  # C_0 = block, ..., C_D; None: halves
+    estimator: str = eqx.field(static=True, default="single")
+    leaves: str = eqx.field(static=True, default="random")
+    sums: str | None = eqx.field(static=True, default=None)  # dtype of sums and links; None: the problem's
+    allow_infinite_variance: bool = eqx.field(static=True, default=False)
+    strict: bool = eqx.field(static=True, default=False)  # raise where the variance may be infinite, not warn
+
+    def __check_init__(self):
+        validate.at_least("Params.num_steps", self.num_steps, 1)
+        for d, r in enumerate(self.r):
+            validate.require(0.5 < r <= 1 - 2.0**-20, f"Params.r[{d}]", "lie in (0.5, 1 - 2**-20]", r)
+        if self.b is not None:
+            validate.require(len(self.b) == len(self.r), "Params.b", f"have {len(self.r)} entries, as r", self.b)
+            for d, b in enumerate(self.b):
+                allowed = isinstance(b, int) and 0 <= b <= _LARGEST_BASE
+                validate.require(allowed, f"Params.b[{d}]", f"be an integer in 0..{_LARGEST_BASE}", b)
+        _power_of_two("Params.block", self.block)
+        if self.tiles is not None:
+            wanted = f"have {len(self.r) + 1} entries, the first one Params.block"
+            validate.require(
+                len(self.tiles) == len(self.r) + 1 and self.tiles[0] == self.block, "Params.tiles", wanted, self.tiles
+            )
+            for d, tile in enumerate(self.tiles):
+                _power_of_two(f"Params.tiles[{d}]", tile)
+            validate.require(list(self.tiles) == sorted(self.tiles)[::-1], "Params.tiles", "not increase", self.tiles)
+        validate.one_of("Params.estimator", self.estimator, ESTIMATORS)
+        validate.one_of("Params.leaves", self.leaves, LEAVES)
+        validate.one_of("Params.sums", self.sums, (None, "float32", "float64"))
+
+
+def _power_of_two(name, value):
+    allowed = isinstance(value, int) and 1 <= value <= 1 << 24 and value & (value - 1) == 0
+    validate.require(allowed, name, "be a power of two, at most 2**24", value)
+
+
+class State(NamedTuple):
+    step: Int[Array, ""]  # blocks done
+    seed: UInt[Array, " 2"]
+    next_id: UInt[Array, " 2"]  # low and high word of the first replicate to come
+    mean: Float[Array, ""]  # of the block means, and what rounding has taken from it, times the number of blocks:
+    rest: Float[Array, ""]
+    leaves: loops.Counter
+    slots: loops.Counter  # leaf lanes run; leaves / slots is the fill
+    bad: Int[Array, ""]  # replicates whose value is not finite, left out of the sums
+    first_bad: UInt[Array, " 2"]  # id of the first one; 2**64 - 1 without one
+    overflow: Int[Array, ""]  # blocks with a node beyond the engine's range; its replicate is among `bad`
+
+
+class Info(NamedTuple):
+    """One block: moments about its own mean, over its finite replicates."""
+
+    first_id: UInt[Array, " 2"]
+    mean: Float[Array, ""]
+    m2: Float[Array, ""]  # sums of (x - mean)**k
+    m3: Float[Array, ""]
+    m4: Float[Array, ""]
+    largest: Float[Array, ""]  # value of largest modulus
+    largest_id: UInt[Array, " 2"]
+    count: Int[Array, ""]  # finite replicates
+    leaves: loops.Counter
+    slots: loops.Counter
+    overflow: Bool[Array, ""]
+
+
+class Result(NamedTuple):
+    value: Float[Array, ""]  # the mean of all block means since `init`
+    state: State
+    trace: Info  # leading axis: num_steps
+    status: Int[Array, ""]  # NONFINITE: a replicate is not finite; DIVERGED: an overflow is to be finished
+
+
+class Replicates(NamedTuple):
+    value: Float[Array, " R"]  # NaN where the replicate is not finite or overflows
+    leaves: Int[Array, " R"]
+    overflow: Bool[Array, ""]  # whether a node was beyond the engine's range: its replicate is NaN
+
+
+def plan(problem: Problem, params: Params, *, statistics: bool = False) -> engine.Plan:
+    """The engine's static description, after the checks that need the problem.
+
+    Raises: ValueError where r does not fit the depth, or the problem's functions do not fit together.
+    """
+    problems.check(problem, engine.float_dtype(problem))
+    depth = problem.depth
+    validate.require(len(params.r) == depth, "Params.r", f"have {depth} entries at depth {depth}", params.r)
+    tiles = params.tiles
+    if tiles is None:
+        tiles = tuple(max(params.block >> d, min(params.block, 256)) for d in range(depth + 1))
+    laws = tuple(levels.Geometric(r) for r in params.r)
+    base = params.b or (0,) * depth
+    return engine.Plan(laws, base, tiles, params.estimator, params.leaves, params.sums, statistics)
+
+
+def start(problem: Problem, seed: UInt[Array, " 2"], first_id: UInt[Array, " 2"], params: Params) -> State:
+    """A state from the two seed words themselves, at any replicate."""
+    dtype = params.sums or engine.float_dtype(problem)
+    zero, none = loops.start_counter(), jnp.full(2, 0xFFFFFFFF, jnp.uint32)
+    number = jnp.zeros((), dtype)
+    seed, first_id = jnp.asarray(seed, jnp.uint32), jnp.asarray(first_id, jnp.uint32)
+    return State(jnp.int32(0), seed, first_id, number, number, zero, zero, jnp.int32(0), none, jnp.int32(0))
+
+
+def init(problem: Problem, params: Params, key: Key | None = None) -> State:
+    """The state before replicate 0; the seed words are those of the stream "read" of the key."""
+    if key is None:
+        raise ValueError("key must be a PRNG key, got None.")
+    plan(problem, params)
+    return start(problem, jax.random.key_data(prng.stream(key, "read")), jnp.zeros(2, jnp.uint32), params)
+
+
+def _first(mask):
+    """Index of the first True, or the length."""
+    return jnp.min(jnp.where(mask, jnp.arange(mask.size, dtype=jnp.int32), mask.size))
+
+
+def step(problem: Problem, params: Params, state: State) -> tuple[State, Info]:
+    """One block: replicates next_id, ..., next_id + block - 1."""
+    first = (state.next_id[0], state.next_id[1])
+    lanes = jnp.arange(params.block, dtype=jnp.uint32)
+    ids = words.next_ids(first, lanes)
+    ran = engine.block(problem, plan(problem, params), tuple(state.seed), ids, jnp.ones(params.block, bool))
+    fine = jnp.isfinite(ran.value)
+    x = jnp.where(fine, ran.value, 0)
+    count = fine.sum(dtype=jnp.int32)
+    mean = x.sum() / jnp.maximum(count, 1).astype(x.dtype)
+    away = jnp.where(fine, x - mean, 0)
+    square = away**2
+    at = jnp.argmax(jnp.abs(x))
+    info = Info(
+        state.next_id, mean, square.sum(), (square * away).sum(), (square**2).sum(), x[at],
+        jnp.stack([ids[0][at], ids[1][at]]), count, ran.tally.leaves, ran.tally.slots, ran.tally.overflow,
+    )  # fmt: skip
+    worst = _first(~fine)
+    none_before = state.bad == 0
+    found = jnp.stack(words.next_ids(first, worst.astype(jnp.uint32)))
+    done = state.step + 1
+    total, rest = _two_sum(state.mean * state.step.astype(mean.dtype), mean)
+    new = State(
+        done, state.seed, jnp.stack(words.next_ids(first, params.block)), total / done.astype(mean.dtype), rest,
+        _add(state.leaves, ran.tally.leaves), _add(state.slots, ran.tally.slots),
+        state.bad + params.block - count,
+        jnp.where(none_before & (worst < params.block), found, state.first_bad),
+        state.overflow + ran.tally.overflow.astype(jnp.int32),
+    )  # fmt: skip
+    return new, info
+
+
+def _two_sum(a, b):
+    total = a + b
+    shadow = total - a
+    return total, (a - (total - shadow)) + (b - shadow)
+
+
+def _add(a: loops.Counter, b: loops.Counter) -> loops.Counter:
+    low = loops.count(a, b.low)
+    return loops.Counter(low.high + b.high, low.low)
+
+
+def run(problem: Problem, params: Params, key: Key | None = None, *, state: State | None = None) -> Result:
+    """`num_steps` blocks; pass `state` to continue where an earlier run stopped, to the bit."""
+    state = init(problem, params, key) if state is None else state
+    state, trace = loops.scan_steps(step, problem, params, state, params.num_steps)
+    code = jnp.where(state.overflow > 0, Status.DIVERGED, jnp.where(state.bad > 0, Status.NONFINITE, Status.OK))
+    return Result(state.mean, state, trace, code.astype(jnp.int32))
+
+
+@eqx.filter_jit
+def _many(problem, planned, seed, low, high, number):
+    width = planned.tiles[0]
+
+    def one(carry, row):
+        valid = jnp.arange(width) + row[2] * width < number
+        return carry, engine.block(problem, planned, tuple(seed), row[:2], valid)
+
+    blocks = low.shape[0] // width
+    rows = (low.reshape(blocks, width), high.reshape(blocks, width), jnp.arange(blocks))
+    return jax.lax.scan(one, None, rows)[1]
+
+
+def _run_ids(problem, params, seed, ids, statistics):
+    planned = plan(problem, params, statistics=statistics)
+    low, high = words.split(ids)
+    pad = -len(low) % planned.tiles[0]
+    low, high = (jnp.asarray(np.concatenate([word, np.zeros(pad, np.uint32)])) for word in (low, high))
+    seed = jnp.asarray(np.asarray(seed).astype(np.uint32))
+    return _many(problem, planned, seed, low, high, jnp.int32(len(low) - pad)), len(low) - pad
+
+
+def replicates(problem: Problem, params: Params, seed, ids) -> Replicates:
+    """Values of replicates by id, on the host's order; `params.num_steps` is not used.
+
+    Args:
+      seed: two uint32 words.
+      ids: `[R]` integers in [0, 2**64).
+    """
+    ran, number = _run_ids(problem, params, seed, ids, False)
+    return Replicates(ran.value.reshape(-1)[:number], ran.leaves.reshape(-1)[:number], ran.tally.overflow.any())
+
+
+def level_statistics(problem: Problem, params: Params, seed, ids) -> dict[str, np.ndarray]:
+    """What the nodes of a pilot's replicates saw, per depth and level, for the choice of r and b.
+
+    Returns:
+      float64 arrays `[D, 31]`: `count` of nodes; `mean`, `mean_square` and `mean_fourth` of Delta (of the link itself
+      at level 0), without the weight 1/p; `largest` of its modulus. Means are 0 where the count is.
+    """
+    ran, _ = _run_ids(problem, params, seed, ids, True)
+    table = np.asarray(ran.tally.levels, np.float64)
+    count = table[..., 0].sum(axis=0)
+    means = table[..., 1:4].sum(axis=0) / np.maximum(count, 1)[..., None]
+    names = ("mean", "mean_square", "mean_fourth")
+    return {"count": count, **{n: means[..., i] for i, n in enumerate(names)}, "largest": table[..., 4].max(axis=0)}
+
+
+def example(key: Key) -> tuple[Problem, Params]:
+    """The walk A3 in small blocks."""
+    del key
+    return walks.walk("A3"), Params(r=(0.6,), num_steps=8, block=64)
