@@ -102,8 +102,8 @@ def variance_limit(rate: float) -> float:
 
 def _moment(smoothness: str, rate: float, below: float) -> float:
     """p_d from the class of link, r_d, and p_{d+1}."""
-    if below <= 1:  # the children have no mean
-        return below
+    if below <= 1:  # the children have no mean: nothing is gained by averaging them
+        return below / 2 if smoothness == "quadratic" else below
     slope = decay(rate)
     # One child of a large family that is far out on its own; conservative.
     single = 1 + (below - 1) / slope
@@ -141,7 +141,7 @@ def moment_profile(
       r: length D, each in (1/2, 1).
       leaf_moments: of the leaf, where `problem` is a sequence of classes.
     """
-    if isinstance(problem, NestedExpectation):
+    if not isinstance(problem, Sequence):
         problem, leaf_moments = problem.smoothness, problem.leaf_moments
     for word in problem:
         validate.one_of("smoothness", word, SMOOTHNESS)
