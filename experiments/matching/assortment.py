@@ -64,8 +64,8 @@ def constrained(key, model, size, constraint):
 def program(config, mesh):
     import jax.numpy as jnp
 
+    from experiments.lib import lanes
     from experiments.lib.program import number
-    from experiments.matching import lanes
     from research.core import prng
     from research.matching import assortment, choice_models
 

@@ -17,7 +17,7 @@ SCALES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
 def program(config, mesh):
     import jax.numpy as jnp
 
-    from experiments.matching import lanes
+    from experiments.lib import lanes
     from research.matching import bidding
 
     setting, chunk = config.problem, config.run.chunk

@@ -19,8 +19,9 @@ GRID = tuple((k + 0.5) / 25 for k in range(25))
 def program(config, mesh):
     import jax.numpy as jnp
 
+    from experiments.lib import lanes
     from experiments.lib.program import number
-    from experiments.matching import audits, lanes
+    from experiments.matching import audits
     from research.core import prng
     from research.matching import rates, rounding, simulation
 

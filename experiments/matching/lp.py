@@ -16,8 +16,9 @@ def program(config, mesh):
     import jax
     import jax.numpy as jnp
 
+    from experiments.lib import lanes
     from experiments.lib.program import number
-    from experiments.matching import families, lanes
+    from experiments.matching import families
     from experiments.matching import peers as peers_lib
     from research.matching import relaxation
 

@@ -17,8 +17,9 @@ def program(config, mesh):
     import jax
     import jax.numpy as jnp
 
+    from experiments.lib import lanes
     from experiments.lib.program import number
-    from experiments.matching import contenders, families, lanes
+    from experiments.matching import contenders, families
     from research.core import prng
     from research.matching import mechanism, philosopher
 

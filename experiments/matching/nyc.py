@@ -17,8 +17,9 @@ def program(config, mesh):
     import jax.numpy as jnp
 
     from experiments.data import nyc
+    from experiments.lib import lanes
     from experiments.lib.program import number
-    from experiments.matching import contenders, lanes
+    from experiments.matching import contenders
     from research.core import prng
     from research.matching import exact_law, problems
 

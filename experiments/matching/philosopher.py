@@ -18,8 +18,9 @@ def program(config, mesh):
     import jax
     import jax.numpy as jnp
 
+    from experiments.lib import lanes
     from experiments.lib.program import number
-    from experiments.matching import families, lanes
+    from experiments.matching import families
     from research.matching import philosopher
 
     setting = config.problem
@@ -74,7 +75,7 @@ def benchmarks(config, instances):
     import jax.numpy as jnp
     import numpy as np
 
-    from experiments.matching import lanes
+    from experiments.lib import lanes
     from research.core import prng
     from research.matching import policies, relaxation, rounding, simulation
 

@@ -13,8 +13,9 @@ def program(config, mesh):
     import jax
     import jax.numpy as jnp
 
+    from experiments.lib import lanes
     from experiments.lib.program import number
-    from experiments.matching import contenders, families, lanes
+    from experiments.matching import contenders, families
     from research.matching import exact_law
 
     cases = config.problem.cases

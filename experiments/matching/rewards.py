@@ -33,7 +33,7 @@ def program(config, mesh):
     import jax
     import jax.numpy as jnp
 
-    from experiments.matching import lanes
+    from experiments.lib import lanes
     from research.matching import stochastic_rewards as rewards
 
     cases, chunk = config.problem.cases, config.run.chunk

@@ -18,8 +18,8 @@ def program(config, mesh):
     import jax
     import jax.numpy as jnp
 
+    from experiments.lib import lanes
     from experiments.lib.program import number
-    from experiments.matching import lanes
     from research.core import prng
     from research.matching import adversary
 

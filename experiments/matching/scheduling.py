@@ -32,7 +32,7 @@ def sequence(key, most, length, agents, equal, power):
 def program(config, mesh):
     import jax.numpy as jnp
 
-    from experiments.matching import lanes
+    from experiments.lib import lanes
     from research.core import prng
     from research.matching import scheduling
 

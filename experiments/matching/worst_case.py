@@ -17,7 +17,7 @@ def program(config, mesh):
     import jax
     import jax.numpy as jnp
 
-    from experiments.matching import lanes
+    from experiments.lib import lanes
     from research.matching import problems, rates, rounding, simulation
 
     setting, chunk = config.problem, config.run.chunk

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 
 from experiments.lib import config as config_lib
-from experiments.matching import families, lanes
+from experiments.lib import lanes
+from experiments.matching import families
 from pallas_kernels.subset_dp import peers
 from research.core import prng
 from research.matching import oracles

@@ -3,7 +3,8 @@
 import jax
 import pytest
 
-from experiments.matching import contenders, lanes
+from experiments.lib import lanes
+from experiments.matching import contenders
 from research.core import prng
 from research.matching import problems
 

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.matching import lanes, rewards
+from experiments.lib import lanes
+from experiments.matching import rewards
 from research.core import prng
 from research.matching import stochastic_oracles, stochastic_rewards
 

@@ -1,4 +1,4 @@
-"""What every program of this family has in common: replicates are drawn from their keys, and each advances alone."""
+"""What many programs have in common: replicates are drawn from their keys, and each advances alone."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +16,7 @@ __all__ = ["program", "run_keys"]
 def program(
     config, mesh, *, draw: Callable[[Key], Any], start: Callable[[Any], Any], advance: Callable, axes: dict,
     common: Callable[[], Any] = tuple, common_shape: Any = None, traced_fields: tuple[str, ...] = ("seed",),
+    in_turn: bool = False,
 ) -> Program:  # fmt: skip
     """A program from functions of one replicate.
 
@@ -26,6 +27,8 @@ def program(
       common: what all replicates share, computed or loaded once.
       common_shape: its `jax.ShapeDtypeStruct`s, where it is loaded and cannot be traced.
       axes, traced_fields: as in `Program`.
+      in_turn: a device runs its replicates one after another. A replicate that is a batch in itself gains nothing from
+        company, and loops of data-dependent length last as long as the longest of those that run together.
     """
 
     def replicates():
@@ -41,7 +44,8 @@ def program(
         made, first = jax.jit(replicates, out_shardings=placed)()
         return (sharding.replicated(common(), mesh), made), first
 
-    lanes = mesh_lib.over_replicates(mesh, advance, shared=1)
+    alone = jax.custom_batching.sequential_vmap(advance) if in_turn else advance
+    lanes = mesh_lib.over_replicates(mesh, alone, shared=1)
     return Program(init, jax.jit(lambda data, state: lanes(*data, state)), abstract, traced_fields, axes)
 
 
