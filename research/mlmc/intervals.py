@@ -5,85 +5,27 @@ slowly, and from below, since rare large values are mostly absent. So an interva
 the spread that a thousandth of the replicates makes up, and the number of finite moments; and there is an estimate that
 needs two moments only.
 
-Moments of blocks are taken inside the program and merged, in the program or out of it. Formulas for the third and
-fourth: Pebay 2008, the pairwise update of central moments.
+Everything here runs on the host, on replicates in hand or on the blocks of a trace (`read.Info`); moments of a stream
+inside a program are in `moments`.
 """
 
 import math
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from scipy import special, stats
 
 from research.core import validate
 from research.core.stats import Interval
-from research.core.types import Array, Float
 from research.mlmc import bounds
 
 __all__ = [
-    "MIN_BLOCKS", "CentralMoments", "Summary", "block_interval", "block_moments", "kurtosis", "median_of_means",
-    "median_of_means_error", "median_of_means_groups", "merge_moments", "start_moments", "summary", "tail_share",
+    "MIN_BLOCKS", "Summary", "block_interval", "median_of_means", "median_of_means_error", "median_of_means_groups",
+    "summary", "tail_share", "trace_summary",
 ]  # fmt: skip
 
 #: Fewest blocks whose means make an interval.
 MIN_BLOCKS = 30
-
-
-class CentralMoments(NamedTuple):
-    """Of a stream of replicates; all fields of one shape."""
-
-    count: Float[Array, "..."]
-    mean: Float[Array, "..."]
-    second: Float[Array, "..."]  # sum of (x - mean)**2
-    third: Float[Array, "..."]  # sum of (x - mean)**3
-    fourth: Float[Array, "..."]  # sum of (x - mean)**4
-    largest: Float[Array, "..."]  # max |x|
-
-
-def start_moments(shape: tuple[int, ...] = (), dtype=jnp.float32) -> CentralMoments:
-    """Moments of nothing."""
-    return CentralMoments(*(jnp.zeros(shape, dtype) for _ in range(6)))
-
-
-def block_moments(values: Float[Array, "R ..."]) -> CentralMoments:
-    """Moments of R >= 1 replicates along the first axis."""
-    validate.require(len(values) > 0, "values", "have at least one replicate", f"shape {np.shape(values)}")
-    values = jnp.asarray(values)
-    mean = values.mean(axis=0)
-    away = values - mean
-    square = away**2
-    count = jnp.full_like(mean, len(values))
-    sums = (square.sum(axis=0), (away * square).sum(axis=0), (square**2).sum(axis=0))
-    return CentralMoments(count, mean, *sums, jnp.abs(values).max(axis=0))
-
-
-def merge_moments(a: CentralMoments, b: CentralMoments) -> CentralMoments:
-    """Moments of two streams together; either may be empty."""
-    count = a.count + b.count
-    total = jnp.maximum(count, 1)
-    left, right, change = a.count / total, b.count / total, b.mean - a.mean
-    return CentralMoments(
-        count,
-        a.mean + change * right,
-        a.second + b.second + change**2 * a.count * right,
-        a.third
-        + b.third
-        + change**3 * a.count * right * (left - right)
-        + 3 * change * (left * b.second - right * a.second),
-        a.fourth
-        + b.fourth
-        + change**4 * a.count * right * (left**2 - left * right + right**2)
-        + 6 * change**2 * (left**2 * b.second + right**2 * a.second)
-        + 4 * change * (left * b.third - right * a.third),
-        jnp.maximum(a.largest, b.largest),
-    )
-
-
-def kurtosis(moments: CentralMoments) -> Float[Array, "..."]:
-    """Sample kurtosis n M4 / M2**2: 3 for normal replicates, at most n; NaN where all replicates are equal."""
-    ratio = moments.fourth / jnp.where(moments.second > 0, moments.second, jnp.nan)
-    return moments.count * ratio / moments.second
 
 
 def tail_share(values, share: float = 1e-3) -> float:
@@ -151,15 +93,15 @@ class Summary(NamedTuple):
     """An interval with what speaks for or against it."""
 
     interval: Interval
-    kurtosis: float
-    largest_share: float  # of the spread, by the farthest 0.1 % of replicates
+    kurtosis: float  # 3 for normal replicates, at most their number; NaN where all are equal
+    largest_share: float  # of the spread, by the farthest 0.1 % of replicates, or the farthest of each block
     finite_moments: float  # p_0 of the moment profile
     remark: str | None  # None, heavy-tailed, or variance infinite
 
     def __str__(self):
         half = (self.interval.high - self.interval.low) / 2
         text = f"{self.interval.mean:.6g} ± {half:.2g} ({self.interval.level:.0%}, {self.interval.n} blocks)"
-        text += f", kurtosis {self.kurtosis:.3g}, {self.largest_share:.0%} of the spread from 0.1 % of replicates"
+        text += f", kurtosis {self.kurtosis:.3g}, {self.largest_share:.1%} of the spread from the farthest replicates"
         return f"{text}; {self.remark}" if self.remark else text
 
 
@@ -169,13 +111,34 @@ def summary(values, finite_moments: float, blocks: int = MIN_BLOCKS, level: floa
     Args:
       values: `[R]` independent replicates, R >= blocks.
       finite_moments: p_0, the first entry of `bounds.moment_profile`.
-      blocks: >= 30, of consecutive replicates; R modulo `blocks` replicates at the end enter all but the interval.
+      blocks: >= 30, of consecutive replicates; the last R modulo `blocks` replicates enter all but the interval.
     """
     values = np.asarray(values, np.float64)
     validate.require(values.ndim == 1 and len(values) >= blocks, "values", f"hold at least {blocks}", values.shape)
     size = len(values) // blocks
     interval = block_interval(values[: size * blocks].reshape(blocks, size).mean(axis=1), level)
     away = values - values.mean()
-    second = (away**2).mean()
-    found = float((away**4).mean() / second**2) if second > 0 else math.nan
+    found = _kurtosis(len(values), (away**2).sum(), (away**4).sum())
     return Summary(interval, found, tail_share(values), finite_moments, bounds.tail_remark(finite_moments))
+
+
+def trace_summary(trace, finite_moments: float, level: float = 0.95) -> Summary:
+    """The same from a run's blocks, at least 30 of equal size: `read.Result.trace`.
+
+    Args:
+      trace: `mean`, `m2`, `m3`, `m4`, `largest` and `count`, each `[K]`; sums of powers are about the block's mean.
+    """
+    mean, second, third, fourth, largest, count = (
+        np.asarray(getattr(trace, name), np.float64) for name in ("mean", "m2", "m3", "m4", "largest", "count")
+    )
+    interval = block_interval(mean, level)
+    middle = mean @ count / count.sum()
+    away = mean - middle
+    spread = (second + count * away**2).sum()
+    found = _kurtosis(count.sum(), spread, (fourth + 4 * away * third + 6 * away**2 * second + count * away**4).sum())
+    share = float(((largest - middle) ** 2).sum() / spread) if spread > 0 else math.nan
+    return Summary(interval, found, share, finite_moments, bounds.tail_remark(finite_moments))
+
+
+def _kurtosis(count: float, second: float, fourth: float) -> float:
+    return float(fourth / second * (count / second)) if second > 0 else math.nan
