@@ -1,7 +1,9 @@
-"""The breadth-first engine: flat tiles of children, nested while loops, static shapes, nothing truncated.
+"""The breadth-first engine: tiles of nodes, nested while loops, static shapes, nothing truncated.
 
-The nodes of a tile of depth d draw their levels; the sizes 2**(b_d + N) lay all their children on one line, and a while
-loop walks along it in tiles of depth d + 1. Python recursion over d unrolls into D nested loops.
+The nodes of a tile of depth d draw their levels; their families lie on a line (`layout`), and a while loop walks along
+it in tiles of depth d + 1, whose means over aligned blocks (`pyramid`) give both halves of every family. Python
+recursion over d unrolls into D nested loops. No sum depends on the tiles, and nothing is added in an order that a
+device chooses.
 Source: `syed:23`, Algorithm 1, for the estimator; the layout is ours.
 """
 
@@ -14,12 +16,10 @@ import jax.numpy as jnp
 
 from research.core import loops
 from research.core.types import Array, Bool, Float, Int
-from research.mlmc import levels, words
+from research.mlmc import layout, leaves, levels, pyramid, words
+from research.mlmc.layout import MAX_EXPONENT
 
-__all__ = ["Plan", "Tally", "Values", "block", "float_dtype", "leaf_values"]
-
-#: Largest b + N: children are counted in int32.
-MAX_EXPONENT = 30
+__all__ = ["Plan", "Tally", "Values", "block", "float_dtype", "nodes", "roots"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,12 @@ class Plan:
     estimator: str = "single"
     leaves: str = "random"
     sums: str | None = None  # dtype of sums and links; None: that of the problem
+    count: bool = True  # whether leaves are counted for each replicate
     statistics: bool = False  # whether to collect `Tally.levels`
+
+    def rates(self, d: int) -> int:
+        """Number of levels that depth d can have."""
+        return min(2 * self.laws[d].last, MAX_EXPONENT - self.base[d] + 1)
 
 
 class Tally(NamedTuple):
@@ -45,8 +50,8 @@ class Tally(NamedTuple):
 
 
 class Values(NamedTuple):
-    value: Float[Array, " N"]  # NaN where the replicate is not finite
-    leaves: Int[Array, " N"]
+    value: Float[Array, " N"]  # NaN where the replicate is not finite, or overflows
+    leaves: Int[Array, " N"] | None
     tally: Tally
 
 
@@ -56,133 +61,171 @@ def float_dtype(problem: Any) -> jnp.dtype:
     return jnp.result_type(*floats) if floats else jnp.dtype(jnp.float32)
 
 
-def _spread(mask, like):
-    """A mask [N] against values [N, ...]."""
-    return mask.reshape(mask.shape + (1,) * (like.ndim - 1))
+def start_tally(problem: Any, plan: Plan) -> Tally:
+    zero = loops.start_counter()
+    table = jnp.zeros((problem.depth, MAX_EXPONENT + 1, 5), plan.sums or float_dtype(problem))
+    return Tally(zero, zero, jnp.asarray(False), table if plan.statistics else None)
 
 
-def _enter(problem, d, key_words, count, states, dtype):
-    """States after y_d of nodes whose words are `key_words(count)`."""
-    kinds = problem.kinds[d]
-    if count:
-        u = words.variates(key_words(count), kinds, dtype)
-    else:
-        u = jnp.zeros((jax.tree.leaves(states)[0].shape[0], 0), dtype)
-    return jax.vmap(functools.partial(problem.transition, d))(states, u)
-
-
-def leaf_values(problem: Any, keys: words.Words, states: Any, c: Array, dtype: Any) -> Float[Array, "N ..."]:
-    """g_D of leaves number c of parents with the given keys and states, one leaf a lane."""
-    depth = problem.depth
-    after = _enter(problem, depth, lambda n: words.leaf_words(keys, c, n), problem.num_variates[depth], states, dtype)
-    return jax.vmap(problem.leaf)(after)
+def roots(problem: Any, seed: words.Words, ids: words.Words) -> tuple[words.Words, Any]:
+    """Keys and states of the roots of replicates `[C]`."""
+    dtype, count = float_dtype(problem), problem.num_variates[0]
+    keys = words.replicate_keys(seed, ids)
+    drawn = words.node_words(keys, count)
+    u = words.variates(drawn, problem.kinds[0], dtype) if count else jnp.zeros((*ids[0].shape, 0), dtype)
+    return keys, jax.vmap(problem.init)(u)
 
 
 def block(problem: Any, plan: Plan, seed: words.Words, ids: words.Words, valid: Bool[Array, " C"]) -> Values:
-    """Replicates of one tile of ids `[C_0]`; valid lanes form a prefix."""
-    dtype = float_dtype(problem)
-    keys = words.replicate_keys(seed, ids)
-    count = problem.num_variates[0]
-    u = (
-        words.variates(words.node_words(keys, count), problem.kinds[0], dtype)
-        if count
-        else jnp.zeros((*valid.shape, 0), dtype)
-    )
-    states = jax.vmap(problem.init)(u)
-    zero = loops.start_counter()
-    statistics = jnp.zeros((problem.depth, MAX_EXPONENT + 1, 5), plan.sums or dtype) if plan.statistics else None
-    tally = Tally(zero, zero, jnp.asarray(False), statistics)
-    if problem.depth == 0:
-        value = jax.vmap(problem.leaf)(states).astype(plan.sums or dtype)
-        number = valid.sum(dtype=jnp.int32)
-        tally = tally._replace(leaves=loops.count(zero, number), slots=loops.count(zero, valid.size))
-        return Values(jnp.where(jnp.isfinite(value), value, jnp.nan), valid.astype(jnp.int32), tally)
-    return _nodes(problem, plan, 0, keys, states, valid, tally)
+    """Replicates of one tile of ids `[C_0]`."""
+    keys, states = roots(problem, seed, ids)
+    tally = start_tally(problem, plan)
+    if problem.depth > 0:
+        return nodes(problem, plan, 0, keys, states, valid, tally)
+    value = jax.vmap(problem.leaf)(states).astype(plan.sums or float_dtype(problem))
+    number = valid.sum(dtype=jnp.int32)
+    tally = tally._replace(leaves=loops.count(tally.leaves, number), slots=loops.count(tally.slots, valid.size))
+    return Values(jnp.where(jnp.isfinite(value), value, jnp.nan), valid.astype(jnp.int32), tally)
 
 
 def _count(counter, number):
-    """Adds a number below 2**31 in two steps."""
+    """Adds a number below 2**31, in two steps."""
     return loops.count(loops.count(counter, number >> 1), number - (number >> 1))
 
 
-def _sizes(plan, d, level, overflow, valid):
-    """Numbers of children; nodes that cannot be run here get none, and are marked."""
-    exponent = plan.base[d] + level
-    overflow = overflow | (exponent > MAX_EXPONENT)
-    size = jnp.where(valid & ~overflow, jnp.int32(1) << jnp.minimum(exponent, MAX_EXPONENT), 0)
-    crowded = size.astype(jnp.float32).sum() >= 2.0**31
-    overflow = overflow | (crowded & (size > (1 << MAX_EXPONENT) // level.size))
-    return jnp.where(overflow, 0, size), overflow & valid
-
-
-def _nodes(problem, plan, d, keys, states, valid, tally):
-    dtype = float_dtype(problem)
-    n, width = plan.tiles[d], plan.tiles[d + 1]
+def _families(plan, d, keys, valid):
+    """Levels, exponents of families, and which nodes cannot be run here."""
     level, third = levels.draw(plan.laws[d], words.level_words(keys))
-    size, overflow = _sizes(plan, d, level, third, valid)
-    end = jnp.cumsum(size)
-    off = end - size
-    total = end[-1]
-    shape = jax.eval_shape(lambda k, s, c: leaf_values(problem, k, s, c, dtype), keys, states, keys[0]).shape[1:]
-    if d + 1 < problem.depth:
-        shape = ()
-    sums = jnp.zeros((n, 2, *shape), plan.sums or dtype)
-    lanes = jnp.arange(width, dtype=jnp.int32)
+    exponent = plan.base[d] + level
+    overflow = valid & (third | (exponent > MAX_EXPONENT))
+    exponent = jnp.minimum(exponent, MAX_EXPONENT)
+    # A line of 2**31 places or more: the largest families are put off as well.
+    crowded = jnp.where(valid & ~overflow, jnp.exp2(exponent.astype(jnp.float32)), 0).sum() >= 2.0**31
+    return level, exponent, overflow | (valid & crowded & (exponent >= MAX_EXPONENT + 1 - level.size.bit_length()))
+
+
+def _rules(problem, plan, d):
+    logarithms = problem.inner == "logmeanexp" and d + 1 == problem.depth
+    tails = 1 / plan.laws[d].tails(plan.rates(d))
+    link, delta = (jax.vmap(functools.partial(function, d)) for function in (problem.link, problem.delta))
+    return pyramid.Rules(link, delta, logarithms, plan.estimator, plan.base[d], tails)
+
+
+def nodes(
+    problem: Any, plan: Plan, d: int, keys: words.Words, states: Any, valid: Bool[Array, " N"], tally: Tally
+) -> Values:
+    """Values of a tile of C_d nodes of depth d < D from their keys and their states after y_d."""
+    level, exponent, overflow = _families(plan, d, keys, valid)
+    runs = valid & ~overflow
+    line = layout.lay_out(exponent, runs)
+    innermost = d + 1 == problem.depth
+    handle = leaves.handles(problem, plan.leaves, keys) if innermost else keys
+    sorted_handle, sorted_states = layout.take((handle, states), line.order)
+    left, right, tally = _walk(problem, plan, d, line, sorted_handle, sorted_states, tally)
+    if innermost:
+        tally = tally._replace(leaves=_count(tally.leaves, line.total))
+    level = line.exponent - plan.base[d]
+    value, tally = _combine(problem, plan, d, level, line.exponent, sorted_states, left, right, tally)
+
+    def unsorted(x):
+        # Nodes without a family sorted last; their rows are overwritten below.
+        return jnp.zeros_like(x).at[line.order].set(x, unique_indices=True, mode="promise_in_bounds")
+
+    number = None
+    if plan.count:
+        number = jnp.where(runs, 1 << exponent, 0) if innermost else unsorted(jnp.where(
+            line.exponent > 0, left.leaves + right.leaves, left.leaves) * (line.exponent >= 0))  # fmt: skip
+    value = jnp.where(runs, unsorted(value), jnp.nan)
+    return Values(value, number, tally._replace(overflow=tally.overflow | overflow.any()))
+
+
+def _children(problem, plan, d, place, handle, states, tally):
+    """Values, leaves below and tally of one tile of children."""
+    dtype = float_dtype(problem)
+    if d + 1 == problem.depth:
+        tally = tally._replace(slots=loops.count(tally.slots, place.node.size))
+        value = leaves.values(problem, plan.leaves, (handle, states), place.node, place.child, dtype)
+        return value, None, tally
+    parent, before = layout.take((handle, states), place.node)
+    keys = words.child_keys(parent, place.child.astype(jnp.uint32))
+    drawn = words.node_words(keys, problem.num_variates[d + 1])
+    return nodes(
+        problem, plan, d + 1, keys, leaves.enter(problem, d + 1, drawn, before, dtype), place.used, tally
+    )  # fmt: skip
+
+
+def _walk(problem, plan, d, line, handle, states, tally):
+    """Both halves of every family, in sorted order: two `pyramid.Block`s of N rows."""
+    n, tile = plan.tiles[d], plan.tiles[d + 1]
+    rules, dtype = _rules(problem, plan, d), plan.sums or float_dtype(problem)
+    height, bits = tile.bit_length() - 1, layout.reversed_lanes(tile)
+    # As many families can begin in a tile as it has places for the smallest.
+    window = max(tile >> plan.base[d], 1)
+    pad = functools.partial(jnp.pad, pad_width=(0, window), mode="edge")
+    exponents, begins = pad(line.exponent), pad(line.begin)
+    place = layout.Lanes(*(jnp.zeros(tile, t) for t in (jnp.int32, jnp.int32, bool)))
+
+    def blocks(place, tally):
+        value, below, tally = _children(problem, plan, d, place, handle, states, tally)
+        theirs = layout.take(states, place.node) if rules.estimator != "single" else None
+        value = value.astype(dtype)
+        return theirs, pyramid.climb(rules, theirs, pyramid.base(rules, theirs, value, below)), tally
+
+    like = jax.eval_shape(blocks, place, tally)[1][0]
+    halves = jax.tree.map(lambda leaf: jnp.zeros((n + window, *leaf.shape[1:]), leaf.dtype), (like, like))
 
     def body(carry):
-        start, sums, below, tally = carry
-        j = start + lanes
-        ok = j < total
-        at = off - start
-        inside = (at > 0) & (at < width) & (size > 0)
-        marks = jnp.zeros(width, jnp.int32).at[jnp.where(inside, at, width)].add(1, mode="drop")
-        first = ((off <= start) & (size > 0)).sum(dtype=jnp.int32) - 1
-        node = first + jnp.cumsum(marks)
-        c = j - off[node]
-        theirs = jax.tree.map(lambda leaf: leaf[node], (keys, states))
-        if d + 1 == problem.depth:
-            value = leaf_values(problem, *theirs, c.astype(jnp.uint32), dtype)
-            tally = tally._replace(slots=_count(tally.slots, width))
-            mine = None
-        else:
-            child = words.child_keys(theirs[0], c.astype(jnp.uint32))
-            count = problem.num_variates[d + 1]
-            entered = _enter(problem, d + 1, lambda m: words.node_words(child, m), count, theirs[1], dtype)
-            value, mine, tally = _nodes(problem, plan, d + 1, child, entered, ok, tally)
-            below = below.at[node].add(jnp.where(ok, mine, 0))
-        half = (c >= (size[node] + 1) >> 1).astype(jnp.int32)
-        value = jnp.where(_spread(ok, value), value.astype(sums.dtype), 0)
-        return start + width, sums.at[node, half].add(value), below, tally
+        start, halves, stack, tally = carry
+        place = layout.lanes(line, start, tile)
+        theirs, sizes, tally = blocks(place, tally)
+        first = place.node[0]
+        e = jax.lax.dynamic_slice_in_dim(exponents, first, window)
+        at = bits_of(jax.lax.dynamic_slice_in_dim(begins, first, window) - start)
+        a = pyramid.row(tile, jnp.maximum(e - 1, 0)) + at
+        b = jnp.where(e > 0, a + (tile >> jnp.maximum(e, 0)), a)
+        rows = pyramid.concatenate(sizes)
+        inside = tuple(layout.take(rows, jnp.clip(i, 0, 2 * tile - 2)) for i in (a, b))
+        one = None if theirs is None else layout.take(theirs, jnp.zeros(1, jnp.int32))
+        large = e[0] > height
+        number = (start - begins[first]) >> height
+        pushed, *outside = pyramid.push(rules, one, stack, sizes[-1], height, number, jnp.where(large, e[0], height + 1))
+        stack = pushed
+        # The first family of the window may be larger than a tile; what is written before its last tile is written over.
+        inside = jax.tree.map(lambda new, old: old.at[0].set(jnp.where(large, new[0], old[0])), tuple(outside), inside)
+        halves = jax.tree.map(
+            lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, first, 0), halves, inside
+        )
+        return start + tile, halves, stack, tally
 
-    below = jnp.zeros(n if d + 1 < problem.depth else 0, jnp.int32)
-    _, sums, below, tally = jax.lax.while_loop(lambda carry: carry[0] < total, body, (jnp.int32(0), sums, below, tally))
-    if d + 1 == problem.depth:
-        below = size
-        tally = tally._replace(leaves=_count(tally.leaves, total))
-    single = size <= 1
-    half_size = _spread(jnp.maximum(size >> 1, 1), sums[:, 0]).astype(sums.dtype)
-    a = sums[:, 0] / half_size
-    b = jnp.where(_spread(single, a), a, sums[:, 1] / half_size)
-    value, tally = _combine(problem, plan, d, level, states, a, b, valid & ~overflow, tally)
-    value = jnp.where(overflow, jnp.nan, value)
-    return Values(value, below, tally._replace(overflow=tally.overflow | overflow.any()))
+    def bits_of(offset):
+        return jnp.asarray(bits).at[jnp.clip(offset, 0, tile - 1)].get(mode="promise_in_bounds")
+
+    carry = (jnp.int32(0), halves, pyramid.empty_stack(like), tally)
+    _, halves, _, tally = jax.lax.while_loop(lambda carry: carry[0] < line.total, body, carry)
+    return *jax.tree.map(lambda leaf: leaf[:n], halves), tally
 
 
-def _combine(problem, plan, d, level, states, a, b, counted, tally):
-    """The node's value from the means of the two halves of its children."""
-    law = plan.laws[d]
-    middle = (a + b) / 2
-    plain = jax.vmap(functools.partial(problem.link, d))(states, middle)
-    delta = jax.vmap(functools.partial(problem.delta, d))(states, a, b)
-    term = jnp.where(level == 0, plain, delta).astype(a.dtype)
-    table = law.table(min(2 * law.last, MAX_EXPONENT - plan.base[d]) + 1)
-    value = term / jnp.asarray(table, a.dtype)[jnp.minimum(level, len(table) - 1)]
-    fine = jnp.isfinite(a) & jnp.isfinite(b)
-    fine = fine.reshape(fine.shape[0], -1).all(axis=-1) & jnp.isfinite(value)
+def _combine(problem, plan, d, level, exponent, states, left, right, tally):
+    """Values of nodes from the two halves of their families; both halves are the child of an only child."""
+    rules = _rules(problem, plan, d)
+    a, b = left.mean, right.mean
+    n = jnp.clip(level, 0, plan.rates(d) - 1)
+    whole = pyramid.join(rules, states, exponent, left, right)
+    if rules.estimator == "single" or plan.statistics:
+        plain, delta = rules.link(states, whole.mean), rules.delta(states, a, b)
+        term = jnp.where(level == 0, plain, delta).astype(a.dtype)
+    if rules.estimator == "single":
+        value = term * jnp.asarray(1 / plan.laws[d].table(plan.rates(d)), a.dtype)[n]
+    else:
+        value = jnp.where(exponent == 0, left.coupled, whole.coupled)
+    # A link may hide an infinite mean, such as max(-inf, 0). Logarithms of zero weights are no fault.
+    sound = [~jnp.isnan(x) & (x < jnp.inf) if rules.logarithms else jnp.isfinite(x) for x in (a, b)]
+    sound = functools.reduce(jnp.logical_and, (x.reshape(x.shape[0], -1).all(axis=-1) for x in sound))
+    fine = sound & jnp.isfinite(value)
     if plan.statistics:
-        kept = jnp.where(counted & fine, term, 0)
-        rows = jnp.stack([counted.astype(term.dtype), kept, kept**2, kept**4], axis=-1)
-        where = jnp.where(counted, jnp.minimum(level, MAX_EXPONENT), MAX_EXPONENT + 1)
+        kept = jnp.where((exponent >= 0) & fine, term, 0)
+        rows = jnp.stack([(exponent >= 0).astype(kept.dtype), kept, kept**2, kept**4], axis=-1)
+        where = jnp.where(exponent >= 0, level, MAX_EXPONENT + 1)
         table = tally.levels.at[d, where, :4].add(rows, mode="drop").at[d, where, 4].max(jnp.abs(kept), mode="drop")
         tally = tally._replace(levels=table)
     return jnp.where(fine, value, jnp.nan), tally

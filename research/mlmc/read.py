@@ -128,7 +128,7 @@ def plan(problem: Problem, params: Params, *, statistics: bool = False) -> engin
         tiles = tuple(max(params.block >> d, min(params.block, 256)) for d in range(depth + 1))
     laws = tuple(levels.Geometric(r) for r in params.r)
     base = params.b or (0,) * depth
-    return engine.Plan(laws, base, tiles, params.estimator, params.leaves, params.sums, statistics)
+    return engine.Plan(laws, base, tiles, params.estimator, params.leaves, params.sums, statistics=statistics)
 
 
 def start(problem: Problem, seed: UInt[Array, " 2"], first_id: UInt[Array, " 2"], params: Params) -> State:
