@@ -128,7 +128,7 @@ def linear_experiment(
     if proposal == "prior":
         share = inner_share(matrix, deviations, noise)
         warnings.warn(
-            f"inner samples from the prior: as little as {share:.1%} of them carry the mean of likelihoods, and the "
+            f"inner samples from the prior: at most {share:.1%} of them carry a mean of likelihoods, and the "
             "estimate has heavier tails than its standard error shows; proposal='posterior' samples by importance.",
             HeavyTailWarning,
             stacklevel=2,

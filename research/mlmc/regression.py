@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from research.core import prng, validate
 from research.core.types import Array, Float, Key
 from research.mlmc.decisions import Decision
-from research.mlmc.paths import dtype_of
+from research.mlmc.engine import float_dtype
 from research.mlmc.problems import NestedExpectation
 from research.mlmc.stopping import OptimalStopping
 
@@ -36,7 +36,7 @@ class Bounds(NamedTuple):
 
 def draw_paths(problem: NestedExpectation, key: Key, num_paths: int) -> tuple[Any, ...]:
     """States `[num_paths, ...]` after y_0, ..., y_D of independent paths, one child a node: a tuple of D + 1."""
-    dtype = dtype_of(problem)
+    dtype = float_dtype(problem)
 
     def variates(d):
         shape, kinds = (num_paths, problem.num_variates[d]), problem.kinds[d]
