@@ -93,17 +93,6 @@ def _count(counter, number):
     return loops.count(loops.count(counter, number >> 1), number - (number >> 1))
 
 
-def _families(plan, d, keys, valid):
-    """Levels, exponents of families, and which nodes cannot be run here."""
-    level, third = levels.draw(plan.laws[d], words.level_words(keys))
-    exponent = plan.base[d] + level
-    overflow = valid & (third | (exponent > MAX_EXPONENT))
-    exponent = jnp.minimum(exponent, MAX_EXPONENT)
-    # A line of 2**31 places or more: the largest families are put off as well.
-    crowded = jnp.where(valid & ~overflow, jnp.exp2(exponent.astype(jnp.float32)), 0).sum() >= 2.0**31
-    return level, exponent, overflow | (valid & crowded & (exponent >= MAX_EXPONENT + 1 - level.size.bit_length()))
-
-
 def _rules(problem, plan, d):
     logarithms = problem.inner == "logmeanexp" and d + 1 == problem.depth
     tails = 1 / plan.laws[d].tails(plan.rates(d))
@@ -115,28 +104,22 @@ def nodes(
     problem: Any, plan: Plan, d: int, keys: words.Words, states: Any, valid: Bool[Array, " N"], tally: Tally
 ) -> Values:
     """Values of a tile of C_d nodes of depth d < D from their keys and their states after y_d."""
-    level, exponent, overflow = _families(plan, d, keys, valid)
-    runs = valid & ~overflow
-    line = layout.lay_out(exponent, runs)
+    level, third = levels.draw(plan.laws[d], words.level_words(keys))
+    line = layout.lay_out(layout.codes(plan.base[d] + level, valid, third))
     innermost = d + 1 == problem.depth
     handle = leaves.handles(problem, plan.leaves, keys) if innermost else keys
-    sorted_handle, sorted_states = layout.take((handle, states), line.order)
-    left, right, tally = _walk(problem, plan, d, line, sorted_handle, sorted_states, tally)
+    handle, states = layout.place((handle, states), line.slot)
+    left, right, tally = _walk(problem, plan, d, line, handle, states, tally)
     if innermost:
         tally = tally._replace(leaves=_count(tally.leaves, line.total))
-    level = line.exponent - plan.base[d]
-    value, tally = _combine(problem, plan, d, level, line.exponent, sorted_states, left, right, tally)
-
-    def unsorted(x):
-        # Nodes without a family sorted last; their rows are overwritten below.
-        return jnp.zeros_like(x).at[line.order].set(x, unique_indices=True, mode="promise_in_bounds")
-
+    value, tally = _combine(problem, plan, d, line.exponent, states, left, right, tally)
     number = None
     if plan.count:
-        number = jnp.where(runs, 1 << exponent, 0) if innermost else unsorted(jnp.where(
-            line.exponent > 0, left.leaves + right.leaves, left.leaves) * (line.exponent >= 0))  # fmt: skip
-    value = jnp.where(runs, unsorted(value), jnp.nan)
-    return Values(value, number, tally._replace(overflow=tally.overflow | overflow.any()))
+        below = 1 << line.exponent
+        if not innermost:
+            below = jnp.where(line.exponent > 0, left.leaves + right.leaves, left.leaves)
+        number = layout.take(jnp.where(line.exponent >= 0, below, 0), line.slot)
+    return Values(layout.take(value, line.slot), number, tally._replace(overflow=tally.overflow | line.beyond))
 
 
 def _children(problem, plan, d, place, handle, states, tally):
@@ -205,27 +188,28 @@ def _walk(problem, plan, d, line, handle, states, tally):
     return *jax.tree.map(lambda leaf: leaf[:n], halves), tally
 
 
-def _combine(problem, plan, d, level, exponent, states, left, right, tally):
+def _combine(problem, plan, d, exponent, states, left, right, tally):
     """Values of nodes from the two halves of their families; both halves are the child of an only child."""
     rules = _rules(problem, plan, d)
     a, b = left.mean, right.mean
+    level, runs = exponent - plan.base[d], exponent >= 0
     n = jnp.clip(level, 0, plan.rates(d) - 1)
     whole = pyramid.join(rules, states, exponent, left, right)
     if rules.estimator == "single" or plan.statistics:
         plain, delta = rules.link(states, whole.mean), rules.delta(states, a, b)
         term = jnp.where(level == 0, plain, delta).astype(a.dtype)
     if rules.estimator == "single":
-        value = term * jnp.asarray(1 / plan.laws[d].table(plan.rates(d)), a.dtype)[n]
+        value = term * layout.take(jnp.asarray(1 / plan.laws[d].table(plan.rates(d)), a.dtype), n)
     else:
         value = jnp.where(exponent == 0, left.coupled, whole.coupled)
     # A link may hide an infinite mean, such as max(-inf, 0). Logarithms of zero weights are no fault.
     sound = [~jnp.isnan(x) & (x < jnp.inf) if rules.logarithms else jnp.isfinite(x) for x in (a, b)]
     sound = functools.reduce(jnp.logical_and, (x.reshape(x.shape[0], -1).all(axis=-1) for x in sound))
-    fine = sound & jnp.isfinite(value)
+    fine = runs & sound & jnp.isfinite(value)
     if plan.statistics:
-        kept = jnp.where((exponent >= 0) & fine, term, 0)
-        rows = jnp.stack([(exponent >= 0).astype(kept.dtype), kept, kept**2, kept**4], axis=-1)
-        where = jnp.where(exponent >= 0, level, MAX_EXPONENT + 1)
+        kept = jnp.where(fine, term, 0)
+        rows = jnp.stack([runs.astype(kept.dtype), kept, kept**2, kept**4], axis=-1)
+        where = jnp.where(runs, level, MAX_EXPONENT + 1)
         table = tally.levels.at[d, where, :4].add(rows, mode="drop").at[d, where, 4].max(jnp.abs(kept), mode="drop")
         tally = tally._replace(levels=table)
     return jnp.where(fine, value, jnp.nan), tally
