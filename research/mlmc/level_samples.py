@@ -25,10 +25,9 @@ __all__ = ["MAX_EXPONENT", "add", "check", "start"]
 
 #: Largest l + base: 2**30 inner samples.
 MAX_EXPONENT = 30
-#: Inner samples that are in memory at once.
-_LANES = 8192
-#: Inner samples of a half that are drawn together; each tile shape serves all halves at least as long.
-_TILES = (1, 8, 64, 512)
+#: Tile of inner samples of a half -> samples of a batch. A tile shape serves all halves at least as long; a batch is
+#: run whole, wanted or not, so that fine levels, of which few samples are wanted, have small ones.
+_SHAPES = {1: 2048, 8: 64}
 
 
 def check(problem: NestedExpectation, max_level: int, base: int) -> None:
@@ -75,7 +74,7 @@ def add(
 
 def _add_level(problem, seed, level, so_far, count, *, top, base):
     """`count` more samples of one level, into moments `[2]`; `top` is the largest exponent there can be."""
-    shapes = [tile for tile in _TILES if 2 * tile <= 2**top or tile == 1]
+    shapes = [tile for tile in _SHAPES if 2 * tile <= 2**top or tile == 1]
     half = jnp.int32(1) << jnp.maximum(level + base - 1, 0)
     branches = [functools.partial(_batches, problem, seed, tile=tile, base=base) for tile in shapes]
     place = sum(((half >= tile).astype(jnp.int32) for tile in shapes[1:]), jnp.int32(0))
@@ -83,7 +82,7 @@ def _add_level(problem, seed, level, so_far, count, *, top, base):
 
 
 def _batches(problem, seed, level, so_far, count, *, tile, base):
-    size = max(1, _LANES // (2 * tile))
+    size = _SHAPES[tile]
     last = so_far.count[0] + count
 
     def body(carry):

@@ -1,7 +1,7 @@
 """Four moments of a stream, merged batch by batch: what kurtosis needs, where `core.stats.Moments` has two.
 
 Sums of powers of deviations from the mean, not of the values: a difference of raw moments keeps no digit in float32
-where the mean is large. Source: Pébay, Sandia report SAND2008-6212, for the merge; a sum of deviations is exact under it.
+where the mean is large. Source: `pebay:08` for the merge.
 """
 
 from typing import NamedTuple
