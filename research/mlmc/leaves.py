@@ -61,9 +61,9 @@ def handles(problem: Any, source: str, keys: words.Words) -> tuple:
     return tuple(words.shift_words(keys, problem.num_variates[problem.depth]))
 
 
-def enter(problem: Any, d: int, drawn: list, states: Any, dtype: Any) -> Any:
+def enter(problem: Any, d: int, drawn: Any, states: Any, dtype: Any) -> Any:
     """States after y_d of lanes whose variates have these words, from the states before."""
-    if drawn:
+    if len(drawn):
         u = words.variates(drawn, problem.kinds[d], dtype)
     else:
         u = jnp.zeros((jax.tree.leaves(states)[0].shape[0], 0), dtype)

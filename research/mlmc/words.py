@@ -30,6 +30,8 @@ __all__ = [
 ]  # fmt: skip
 
 CHILD, NODE, LEAF, LEVEL = 0x10000000, 0x20000000, 0x30000000, 0x40000000
+#: Most blocks that are written out one after the other.
+_UNROLLED = 2
 #: The child number that no leaf has, for the shifts of a leaf net.
 _SHIFT = 0xFFFFFFFF
 
@@ -76,23 +78,30 @@ def child_keys(keys: Words, c: UInt[Array, " N"]) -> Words:
     return _block(keys, c, CHILD)
 
 
-def _words(keys: Words, count: int, counter) -> list[UInt[Array, " N"]]:
+def _words(keys: Words, count: int, counter) -> UInt[Array, "V N"] | list[UInt[Array, " N"]]:
     """The first `count` words of blocks `counter(0), counter(1), ...`."""
-    blocks = [_block(keys, *counter(q)) for q in range(-(-count // 2))]
-    return [word for block in blocks for word in block][:count]
+    number = -(-count // 2)
+    if number <= _UNROLLED:
+        blocks = [_block(keys, *counter(q)) for q in range(number)]
+        return [word for block in blocks for word in block][:count]
+    # One block of code for all of them: a hundred in a row would take minutes to compile.
+    q = jnp.arange(number, dtype=jnp.uint32).reshape(-1, *(1,) * keys[0].ndim)
+    counters = (jnp.broadcast_to(jnp.asarray(x, jnp.uint32), (number, *keys[0].shape)) for x in counter(q))
+    blocks = jnp.stack(_block(tuple(jnp.broadcast_to(key, (number, *key.shape)) for key in keys), *counters), axis=1)
+    return blocks.reshape(2 * number, *keys[0].shape)[:count]
 
 
-def node_words(keys: Words, count: int) -> list[UInt[Array, " N"]]:
+def node_words(keys: Words, count: int) -> UInt[Array, "V N"] | list[UInt[Array, " N"]]:
     """`count` words for the variates of nodes."""
     return _words(keys, count, lambda q: (q, NODE))
 
 
-def leaf_words(keys: Words, c: UInt[Array, " N"], count: int) -> list[UInt[Array, " N"]]:
+def leaf_words(keys: Words, c: UInt[Array, " N"], count: int) -> UInt[Array, "V N"] | list[UInt[Array, " N"]]:
     """`count` words for the variates of leaves number c, from the keys of their parents."""
     return _words(keys, count, lambda q: (c, LEAF + q))
 
 
-def shift_words(keys: Words, count: int) -> list[UInt[Array, " N"]]:
+def shift_words(keys: Words, count: int) -> UInt[Array, "V N"] | list[UInt[Array, " N"]]:
     """`count` words, one for each coordinate of the leaf net of a node."""
     return _words(keys, count, lambda q: (_SHIFT, LEAF + q))
 
@@ -125,6 +134,10 @@ def normal(word: UInt[Array, "..."], dtype=jnp.float32) -> Float[Array, "..."]:
 _LAWS = {"normal": normal, "uniform": uniform}
 
 
-def variates(words: list[UInt[Array, " N"]], kinds: tuple[str, ...], dtype=jnp.float32) -> Float[Array, "N V"]:
+def variates(
+    words: UInt[Array, "V N"] | list[UInt[Array, " N"]], kinds: tuple[str, ...], dtype=jnp.float32
+) -> Float[Array, "N V"]:
     """Variates of the named laws (`problems.KINDS`), one from each word; `words` is not empty."""
+    if len(set(kinds)) == 1:
+        return _LAWS[kinds[0]](jnp.moveaxis(jnp.stack(words) if isinstance(words, list) else words, 0, -1), dtype)
     return jnp.stack([_LAWS[kind](word, dtype) for word, kind in zip(words, kinds, strict=True)], axis=-1)
