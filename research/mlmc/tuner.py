@@ -63,44 +63,51 @@ class Levels(NamedTuple):
         return float(found.x), float(found.fun)
 
 
-def fit_levels(count, mean, mean_square, cap: float) -> Levels:
+def fit_levels(count, mean, mean_square, mean_fourth, cap: float) -> Levels:
     """From what a pilot saw at one depth.
 
+    The rate is fitted to the upper half of the measured levels: lower ones need not follow it yet. The class's rate is
+    a theorem, so that it is given up only where the fit is below it by two standard errors.
+
     Args:
-      count, mean, mean_square: `[L]` visits of each level, and means of Delta and Delta**2 over them; Delta_0 is the
-        link itself.
+      count, mean, mean_square, mean_fourth: `[L]` visits of each level, and means of Delta, Delta**2, Delta**4 over
+        them; Delta_0 is the link itself.
       cap: the largest beta to believe in: the class's, of `bounds.VARIANCE_RATES`, or less.
 
     Raises:
       ValueError: fewer than two levels above 0 with 64 visits, so that no rate can be fitted; or beta <= 1, where no r
         makes both variance and cost finite.
     """
-    count, mean, mean_square = (np.asarray(x, np.float64) for x in (count, mean, mean_square))
-    enough = np.cumprod(count >= _ENOUGH).astype(bool)
-    last = int(enough.sum()) - 1
+    count, mean, square, fourth = (np.asarray(x, np.float64) for x in (count, mean, mean_square, mean_fourth))
+    last = int(np.cumprod(count >= _ENOUGH).sum()) - 1
     validate.require(last >= 2, "count", f"show levels 0, 1 and 2 at least {_ENOUGH} times each", count[:3])
-    measured, total = mean_square[: last + 1].copy(), float(mean[: last + 1].sum())
-    levels = np.arange(1, last + 1)
-    seen = measured[1:] > 0
-    if not seen.any():
+    measured, total = square[: last + 1].copy(), float(mean[: last + 1].sum())
+    if not measured[1:].any():
         return Levels(measured, cap, math.nan, total)
-    fitted = math.nan
-    if seen.sum() > 1:
-        # Relative errors of second moments go as the root of the visits.
-        fitted = -float(np.polyfit(levels[seen], np.log2(measured[1:][seen]), 1, w=np.sqrt(count[levels[seen]]))[0])
-    rate = min(cap, fitted) if seen.sum() > 1 else cap
+    upper = np.arange(min(last // 2 + 1, last - 1), last + 1)
+    upper = upper[measured[upper] > 0]
+    fitted, rate = math.nan, cap
+    if len(upper) > 1:
+        # Of log2 of a second moment, from its relative error.
+        error = np.sqrt(np.maximum(fourth[upper] / measured[upper] ** 2 - 1, 1e-6) / count[upper]) / math.log(2)
+        slope, covariance = np.polyfit(upper, np.log2(measured[upper]), 1, w=1 / error, cov="unscaled")
+        fitted = -float(slope[0])
+        rate = cap if fitted + 2 * math.sqrt(covariance[0, 0]) >= cap else fitted
     validate.require(
         rate > 1, "beta", "exceed 1 for finite variance at finite cost (raise b, or use deterministic levels)", rate
     )
     # The tail starts from the last three levels, not from the last alone, which was visited least.
-    top = levels[-3:]
-    anchored = np.average(measured[top] * 2.0 ** (rate * (top - last)), weights=count[top])
-    measured[last] = anchored
+    top = np.arange(max(1, last - 2), last + 1)
+    measured[last] = np.average(measured[top] * 2.0 ** (rate * (top - last)), weights=count[top])
     return Levels(measured, rate, fitted, total)
 
 
 def rate_without_prefactor(beta: float) -> float:
-    """r = 1 - 2**(-(1 + beta)/2): best where the level-0 term is left out. 0.646 for beta = 2, 0.580 for 3/2."""
+    """r = 1 - 2**(-(1 + beta)/2): best where E Delta_n**2 = c 2**(-beta n) from n = 0 on, and gamma_0 = 0.
+
+    Then p_n is proportional to the root of the second moment over the cost, for the best of all level laws. 0.646 for
+    beta = 2, 0.580 for 3/2; the true prefactor of level 0 moves it.
+    """
     return 1 - 2.0 ** (-(1 + beta) / 2)
 
 
@@ -201,6 +208,12 @@ def _pooled(table: dict[str, np.ndarray], keep=slice(None)) -> dict[str, np.ndar
     return {"count": total, **means, "largest": table["largest"][keep].max(axis=0)}
 
 
+def _fitted(table, keep, cap) -> Levels:
+    """Of depth 0, from some groups."""
+    part = _pooled(table, keep)
+    return fit_levels(*(part[name][0] for name in ("count", "mean", "mean_square", "mean_fourth")), cap)
+
+
 def _cap(problem, r) -> float:
     """The largest beta of depth 0: the class's, or less where the children have too few moments for it."""
     word = problem.smoothness[0]
@@ -232,8 +245,7 @@ def _evaluate(problem, pilot, moments, start, tail, b) -> _Candidate | None:
         return None
     r = (min(start, upper), *tail)
     table = pilot.statistics(r, b)
-    whole = {name: values[0] for name, values in _pooled(table).items()}
-    levels = fit_levels(whole["count"], whole["mean"], whole["mean_square"], _cap(problem, r))
+    levels = _fitted(table, slice(None), _cap(problem, r))
     rate, predicted = _predicted(levels, upper, r, b)
     return _Candidate((rate, *tail), b, predicted, levels, table)
 
@@ -243,8 +255,7 @@ def _interval(problem, found: _Candidate, upper, level) -> Interval:
     groups = len(found.table["count"])
 
     def logarithm(keep):
-        part = {name: values[0] for name, values in _pooled(found.table, keep).items()}
-        levels = fit_levels(part["count"], part["mean"], part["mean_square"], _cap(problem, found.r))
+        levels = _fitted(found.table, keep, _cap(problem, found.r))
         return math.log(_predicted(levels, upper, found.r, found.b)[1])
 
     whole = math.log(found.predicted)
