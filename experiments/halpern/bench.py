@@ -10,7 +10,7 @@ huge pages. On 200,000 rows both sides wait for the memory: neither can be three
 `vr_forb`: the resolvent of a centred game of rank 5, one row and one column an iteration, drawn by their norms; NumPy
 projects by sweeps as we do, and draws by an inverse cumulative law.
 
-`lp_bench` has the linear programs.
+`full_bench` has the methods that evaluate the full operator, `lp_bench` the linear programs.
 """
 
 import functools
@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.halpern import lp_bench
+from experiments.halpern import full_bench, lp_bench
 from pallas_kernels._bench import Case, Work
 from research.core import prng
 from research.halpern import finite_sums, games, lanes, page, schedules, vr_forb
@@ -30,13 +30,14 @@ INNER_ITERATIONS = 16_384
 
 
 def cases(tables, quick):
-    """Workloads of 2,000 rows, which stay in a core's cache, and of 200,000, which do not; then linear programs."""
+    """2,000 rows, which stay in a core's cache, and 200,000, which do not; lanes; games; full operators; programs."""
     del tables
     for rows in (2_000,) if quick else (2_000, 200_000):
         yield from _page_cases(rows)
     yield _lanes_case(2_000)
     for size in (400,) if quick else (400, 1_024):
         yield _vr_forb_case(size, INNER_ITERATIONS // (8 if quick else 1))
+    yield from full_bench.cases(_model, quick)
     yield from lp_bench.cases(quick)
 
 
@@ -48,6 +49,12 @@ def _least_squares(rows):
     features = (signs @ turn.T).astype(np.float32)
     targets = (features @ turn.sum(axis=1) + 0.1 * rng.normal(size=rows)).astype(np.float32)
     return features, targets
+
+
+def _model(rows):
+    """Features, targets and the problem of uniform draws."""
+    features, targets = _least_squares(rows)
+    return features, targets, finite_sums.least_squares(features, targets, law="uniform")
 
 
 def _page_cases(rows):
@@ -151,15 +158,6 @@ def _numpy_vr_forb(game, scale, rates, iterations):
     size, one = len(rows), np.float32(1)
     row_law, column_law = (np.cumsum(1 / weight.astype(float)) for weight in (row_weight, column_weight))
 
-    def project(v):
-        threshold, count = (v.sum() - one) / np.float32(size), size
-        while True:
-            above = np.count_nonzero(v > threshold)
-            threshold = threshold + (np.maximum(v - threshold, 0).sum() - one) / np.float32(max(above, 1))
-            if above >= count:
-                return np.maximum(v - threshold, 0)
-            count = above
-
     def call():
         rng = np.random.default_rng(1)
         drawn = (np.searchsorted(law / law[-1], rng.random(iterations)).tolist() for law in (row_law, column_law))
@@ -184,7 +182,7 @@ def _numpy_vr_forb(game, scale, rates, iterations):
             w += tau * old_y
             w -= tau * in_y
             w += to_y * columns[j]
-            x, y = project(v), project(w)
+            x, y = full_bench.numpy_simplex(v), full_bench.numpy_simplex(w)
             old_x, old_y = at_x, at_y
             if coin:
                 at_x, at_y = x, y

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Int, Key
-from research.halpern import monitoring
+from research.halpern import monitoring, sampling
 from research.halpern.inclusions import Inclusion
 
 
@@ -19,7 +18,7 @@ def probability(num_components: int, batch: int = 1) -> float:
 
 def coins(key: Key, step: Int[Array, ""], stride: int, p: Float[Array, ""]) -> Bool[Array, " stride"]:
     """The coins of one stride: a function of key and step alone, so that lanes with one key share them."""
-    return monitoring.draw_stride(lambda key, count: jax.random.bernoulli(key, p, (count,)), key, step, stride)
+    return monitoring.draw_stride(lambda key, count: sampling.bernoulli(key, p, (count,)), key, step, stride)
 
 
 def indices(inclusion: Inclusion, key: Key, step: Int[Array, ""], stride: int, batch: int) -> Int[Array, "stride b I"]:

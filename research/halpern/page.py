@@ -20,7 +20,7 @@ import optax
 from research.core import prng
 from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Int, Key
-from research.halpern import _draws, finite_sums, monitoring, schedules
+from research.halpern import _draws, finite_sums, monitoring, sampling, schedules
 from research.halpern.inclusions import Point, Problem, natural_residual
 from research.halpern.monitoring import Info, Result
 
@@ -131,7 +131,7 @@ def step(problem: Problem, params: Params, state: State) -> tuple[State, Info]:
         draws = coins = None
         if not _always_full(problem, params):
             uniform = monitoring.draw_stride(
-                lambda key, count: jax.random.uniform(key, (count,), jnp.float32), state.coin_key, state.step, stride
+                lambda key, count: sampling.unit_interval(key, (count,)), state.coin_key, state.step, stride
             )
             refresh = schedules.page_refresh(n) if params.refresh is None else params.refresh
             coins = uniform < schedules.refresh_probability(k, refresh)

@@ -28,7 +28,7 @@ import optax
 from research.core import prng
 from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Int, Key
-from research.halpern import _draws, bounds, certificates, games, monitoring, vr_forb
+from research.halpern import _draws, bounds, certificates, games, monitoring, sampling, vr_forb
 from research.halpern.inclusions import Point, Problem, natural_residual
 from research.halpern.monitoring import Info, Result
 from research.halpern.subproblem import Subproblem
@@ -207,7 +207,7 @@ def _solve(inclusion, params, inner, state):
 
     def block(carry):
         number, at, ledger = carry
-        coins = jax.random.bernoulli(prng.per_step(coin_key, number), inner.rates.probability, (DRAWN_TOGETHER,))
+        coins = sampling.bernoulli(prng.per_step(coin_key, number), inner.rates.probability, (DRAWN_TOGETHER,))
         draws = inclusion.sample(prng.per_step(key, number), (DRAWN_TOGETHER, params.batch))
         length = jnp.minimum(DRAWN_TOGETHER, most - number * DRAWN_TOGETHER)
         at, calls = vr_forb.advance(subproblem, inner.rates, at, coins, draws, length)

@@ -77,6 +77,16 @@ def test_residual_vanishes_at_a_constrained_solution(x64):
     assert float(natural_residual(model, u + 0.1)) > 0.01
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_unrolled_draws_are_those_of_jax(x64, dtype):
+    key, shape = prng.stream(prng.root_key(3), "words"), (33, 5)
+    got = sampling.unit_interval(key, shape, dtype)
+    np.testing.assert_array_equal(got, jax.random.uniform(key, shape, dtype))
+    assert got.dtype == dtype
+    coins = sampling.bernoulli(key, jnp.asarray(0.3, dtype), shape)
+    np.testing.assert_array_equal(coins, jax.random.bernoulli(key, jnp.asarray(0.3, dtype), shape))
+
+
 @pytest.mark.parametrize(
     "law",
     [[1.0], [0, 0, 1.0], [0.5, 0, 0.5, 0], [0.2] * 5, [0.7, 0.1, 0.1, 0.1], np.geomspace(1, 1e6, 300)],
