@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from research.core import validate
-from research.mlmc import moments, multilevel
+from research.mlmc import multilevel
 from research.mlmc.moments import CentralMoments
 
 __all__ = ["MAX_KURTOSIS", "Concern", "Outcome", "Report", "outcome", "report"]
@@ -74,8 +74,11 @@ def report(samples: CentralMoments, base: int = 0) -> Report:
     count = samples.count[:, 0].astype(np.int64)
     length = len(count) if count.all() else int(np.argmin(count > 0))
     validate.require(length >= 3, "samples", "hold at least three levels, for rates", f"{length} with samples")
-    mean, variance = (np.asarray(x, np.float64)[:length] for x in (samples.mean, moments.variance(samples)))
-    count, kurtosis = count[:length], np.asarray(moments.kurtosis(samples), np.float64)[:length, 0]
+    mean, second, fourth = (np.asarray(x, np.float64)[:length] for x in (samples.mean, samples.second, samples.fourth))
+    count = count[:length]
+    variance = second / count[:, None]
+    spread = second[:, 0] > 0
+    kurtosis = np.where(spread, count * fourth[:, 0] / np.where(spread, second[:, 0], 1) ** 2, np.nan)
     consistency = _consistency(count, mean, variance)
     cost = 2.0 ** (base + np.arange(length))
     concerns = [Concern("consistency", level, float(x), 1.0) for level, x in enumerate(consistency) if x > 1]
@@ -103,13 +106,12 @@ def _slope(x):
     return float(np.polyfit(level[kept], np.log2(x[1:][kept]), 1)[0]) if kept.sum() > 1 else math.nan
 
 
-def outcome(params: "multilevel.Params", result: "multilevel.Result") -> Outcome:
+def outcome(params: multilevel.Params, result: multilevel.Result) -> Outcome:
     """What an adaptive run cost, and what plain nested Monte Carlo with its finest level would have."""
     samples = jax.device_get(result.state.samples)
     finest, leaves = int(result.state.finest), multilevel.num_leaves(params, result.state)
-    spread = float(moments.variance(samples)[finest, 1])
-    standard = float(
-        multilevel.least_cost([spread], [2.0 ** (params.base + finest)], params.tolerance, params.bias_share)
-    )
+    spread = samples.second[finest, 1] / samples.count[finest, 1]
+    cost = 2.0 ** (params.base + finest)
+    standard = float(multilevel.least_cost([spread], [cost], params.tolerance, params.bias_share))
     counts = tuple(samples.count[: finest + 1, 0].tolist())
     return Outcome(float(params.tolerance), float(result.value), leaves, standard, standard / leaves, counts)

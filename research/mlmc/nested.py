@@ -48,7 +48,8 @@ class Params(eqx.Module):
     def __check_init__(self):
         validate.at_least("Params.num_steps", self.num_steps, 1)
         allowed = "hold one number for each of D + 1 depths"
-        validate.require(jnp.ndim(self.counts) == 1 and len(self.counts) > 0, "Params.counts", allowed, self.counts)
+        shape = getattr(self.counts, "shape", (len(self.counts),))
+        validate.require(len(shape) == 1 and shape[0] > 0, "Params.counts", allowed, self.counts)
         if validate.is_concrete(self.counts):
             for d, count in enumerate(self.counts):
                 validate.in_range(f"Params.counts[{d}]", count, 1, MAX_COUNT)
