@@ -104,8 +104,12 @@ def nodes(
     problem: Any, plan: Plan, d: int, keys: words.Words, states: Any, valid: Bool[Array, " N"], tally: Tally
 ) -> Values:
     """Values of a tile of C_d nodes of depth d < D from their keys and their states after y_d."""
-    level, third = levels.draw(plan.laws[d], words.level_words(keys))
-    line = layout.lay_out(layout.codes(plan.base[d] + level, valid, third))
+
+    def codes():
+        level, third = levels.draw(plan.laws[d], words.level_words(keys))
+        return layout.codes(plan.base[d] + level, valid, third)
+
+    line = layout.lay_out(layout.materialized(keys[0][0], codes))
     innermost = d + 1 == problem.depth
     handle = leaves.handles(problem, plan.leaves, keys) if innermost else keys
     handle, states = layout.place((handle, states), line.slot)
@@ -127,7 +131,12 @@ def _children(problem, plan, d, place, handle, states, tally):
     dtype = float_dtype(problem)
     if d + 1 == problem.depth:
         tally = tally._replace(slots=loops.count(tally.slots, place.node.size))
-        value = leaves.values(problem, plan.leaves, (handle, states), place.node, place.child, dtype)
+
+        def draw():
+            value = leaves.values(problem, plan.leaves, (handle, states), place.node, place.child, dtype)
+            return value.astype(plan.sums or dtype)
+
+        value = layout.materialized(place.node[0], draw)
         return value, None, tally
     parent, before = layout.take((handle, states), place.node)
     keys = words.child_keys(parent, place.child.astype(jnp.uint32))
@@ -140,7 +149,7 @@ def _children(problem, plan, d, place, handle, states, tally):
 def _walk(problem, plan, d, line, handle, states, tally):
     """Both halves of every family, in sorted order: two `pyramid.Block`s of N rows."""
     n, tile = plan.tiles[d], plan.tiles[d + 1]
-    rules, dtype = _rules(problem, plan, d), plan.sums or float_dtype(problem)
+    rules = _rules(problem, plan, d)
     height, bits = tile.bit_length() - 1, layout.reversed_lanes(tile)
     # As many families can begin in a tile as it has places for the smallest.
     window = max(tile >> plan.base[d], 1)
@@ -151,7 +160,6 @@ def _walk(problem, plan, d, line, handle, states, tally):
     def blocks(place, tally):
         value, below, tally = _children(problem, plan, d, place, handle, states, tally)
         theirs = layout.take(states, place.node) if rules.estimator != "single" else None
-        value = value.astype(dtype)
         return theirs, pyramid.climb(rules, theirs, pyramid.base(rules, theirs, value, below)), tally
 
     like = jax.eval_shape(blocks, place, tally)[1][0]
@@ -171,13 +179,10 @@ def _walk(problem, plan, d, line, handle, states, tally):
         one = None if theirs is None else layout.take(theirs, jnp.zeros(1, jnp.int32))
         large = e[0] > height
         number = (start - begins[first]) >> height
-        pushed, *outside = pyramid.push(rules, one, stack, sizes[-1], height, number, jnp.where(large, e[0], height + 1))
-        stack = pushed
-        # The first family of the window may be larger than a tile; what is written before its last tile is written over.
+        stack, *outside = pyramid.push(rules, one, stack, sizes[-1], height, number, jnp.where(large, e[0], height + 1))
+        # The first family may be larger than a tile; what is written before its last tile is written over.
         inside = jax.tree.map(lambda new, old: old.at[0].set(jnp.where(large, new[0], old[0])), tuple(outside), inside)
-        halves = jax.tree.map(
-            lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, first, 0), halves, inside
-        )
+        halves = jax.tree.map(lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, first, 0), halves, inside)
         return start + tile, halves, stack, tally
 
     def bits_of(offset):

@@ -17,7 +17,20 @@ import numpy as np
 
 from research.core.types import Array, Bool, Int
 
-__all__ = ["BEYOND", "MAX_EXPONENT", "NONE", "Lanes", "Line", "codes", "lanes", "lay_out", "place", "reversed_lanes", "take"]
+__all__ = [
+    "BEYOND",
+    "MAX_EXPONENT",
+    "NONE",
+    "Lanes",
+    "Line",
+    "codes",
+    "lanes",
+    "lay_out",
+    "materialized",
+    "place",
+    "reversed_lanes",
+    "take",
+]
 
 #: Largest exponent of a family: places are counted in int32.
 MAX_EXPONENT = 30
@@ -62,6 +75,16 @@ def place(tree, slot: Int[Array, " N"]):
     )
 
 
+def materialized(number: Int[Array, ""], function):
+    """`function()`, computed once: what is inside a branch cannot be computed again for every use of its result, as the
+    compiler's fusions would. `number` is any integer that the compiler does not know: the branch asks whether the
+    product of it and the next one is even.
+    """
+    shape = jax.eval_shape(function)
+    even = (number * (number + 1)) & 1 == 0
+    return jax.lax.cond(even, function, lambda: jnp.zeros(shape.shape, shape.dtype))
+
+
 def reversed_lanes(size: int) -> np.ndarray:
     """0, ..., size - 1 with their bits reversed; size is a power of two."""
     index, out = np.arange(size), np.zeros(size, np.int32)
@@ -85,37 +108,30 @@ def _by_sorting(code):
     return place(jnp.arange(size, dtype=jnp.int32), order), first
 
 
-def _doubling(x, axis):
+def _before(x, axis):
     """Sums over all entries before each."""
-    out, step = jnp.roll(x, 1, axis).at[(slice(None),) * axis + (0,)].set(0), 1
-    while step < x.shape[axis]:
-        pad = [(0, 0)] * x.ndim
-        pad[axis] = (step, 0)
-        out = out + jax.lax.slice_in_dim(jnp.pad(out, pad), 0, x.shape[axis], axis=axis)
-        step *= 2
-    return out
+    return jnp.cumsum(x, axis) - x
 
 
 def _by_counting(code):
-    """The same by counting, a row of nodes at a time: a sort of a single core's tile costs ten times as much."""
+    """The same by counting, a row of nodes at a time: on a core, sorting takes several times as long."""
     size = code.shape[0]
     columns = min(max(_COLUMNS, size // _ROWS), size)
     rows = code.reshape(-1, columns)
+    numbers = jnp.arange(_WORDS, dtype=jnp.int32)[:, None]
 
     def body(counters, row):
-        word, shift = row // _PER_WORD, (_BITS * (row % _PER_WORD)).astype(jnp.uint32)
-        one = jnp.uint32(1) << shift
-        mine = [jnp.where(word == w, counter, 0) for w, counter in enumerate(counters)]
-        before = (sum(mine[1:], mine[0]) >> shift) & jnp.uint32((1 << _BITS) - 1)
-        return tuple(counter + jnp.where(word == w, one, 0) for w, counter in enumerate(counters)), before
+        mine, shift = (row // _PER_WORD)[None] == numbers, (_BITS * (row % _PER_WORD)).astype(jnp.uint32)
+        counters = counters + jnp.where(mine, (jnp.uint32(1) << shift)[None], 0)
+        upto = jnp.where(mine, counters, 0).sum(axis=0, dtype=jnp.uint32) >> shift
+        return counters, (upto & jnp.uint32((1 << _BITS) - 1)) - 1
 
-    zero = jnp.zeros(columns, jnp.uint32)
-    counters, before = jax.lax.scan(body, (zero,) * _WORDS, rows)
+    counters, before = jax.lax.scan(body, jnp.zeros((_WORDS, columns), jnp.uint32), rows)
     shifts = _BITS * jnp.arange(_PER_WORD, dtype=jnp.uint32)[None, :, None]
-    counts = (jnp.stack(counters)[:, None] >> shifts) & jnp.uint32((1 << _BITS) - 1)
+    counts = (counters[:, None] >> shifts) & jnp.uint32((1 << _BITS) - 1)
     counts = counts.reshape(-1, columns)[:_CODES].astype(jnp.int32)
-    first = _doubling(counts.sum(axis=1), 0)
-    offset = (first[:, None] + _doubling(counts, 1)).reshape(-1)
+    first = _before(counts.sum(axis=1), 0)
+    offset = materialized(first[-1], lambda: (first[:, None] + _before(counts, 1)).reshape(-1))
     at = rows * columns + jnp.arange(columns, dtype=jnp.int32)[None]
     return (take(offset, at) + before.astype(jnp.int32)).reshape(-1), first
 
@@ -130,16 +146,14 @@ def lay_out(code: Int[Array, " N"]) -> Line:
     slot, first = jax.lax.platform_dependent(code, cpu=_by_counting, default=_by_sorting)
     number = first[1 : NONE + 1] - first[:NONE]
     crowded = (number.astype(jnp.float32) * np.exp2(_EXPONENTS).astype(np.float32)).sum() >= 2.0**31
-    left_out = crowded & (_EXPONENTS >= MAX_EXPONENT + 1 - size.bit_length())
+    left_out = crowded & (size.bit_length() - MAX_EXPONENT - 1 + _EXPONENTS >= 0)
     places = jnp.where(left_out, 0, number << _EXPONENTS)
-    end = _doubling(places, 0) + places
+    end = jnp.cumsum(places)
     start = end - places
     code = place(code, slot)
     known = jnp.minimum(code, MAX_EXPONENT)
     out = (code == BEYOND) | ((code < NONE) & take(left_out, known))
-    begin = take(start, known) + (
-        (jnp.arange(size, dtype=jnp.int32) - take(first, known)) << (MAX_EXPONENT - known)
-    )
+    begin = take(start, known) + ((jnp.arange(size, dtype=jnp.int32) - take(first, known)) << (MAX_EXPONENT - known))
     exponent = jnp.where(out, -2, MAX_EXPONENT - code)
     beyond = (first[BEYOND] < size) | (left_out & (number > 0)).any()
     return Line(slot, exponent, jnp.where(exponent < 0, end[-1], begin), end[-1], first[:NONE], start, beyond)

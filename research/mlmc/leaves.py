@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from research.core.types import Array, Float, Int
 from research.mlmc import words

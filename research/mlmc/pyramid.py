@@ -114,9 +114,7 @@ def row(tile: int, s: Int[Array, "..."]) -> Int[Array, "..."]:
 
 def empty_stack(like: Block) -> Stack:
     """A stack for blocks like these, of any number of rows."""
-    return Stack(
-        jax.tree.map(lambda leaf: jnp.zeros((MAX_EXPONENT + 1, *leaf.shape[1:]), leaf.dtype), like)
-    )
+    return Stack(jax.tree.map(lambda leaf: jnp.zeros((MAX_EXPONENT + 1, *leaf.shape[1:]), leaf.dtype), like))
 
 
 def push(
