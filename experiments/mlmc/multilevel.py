@@ -1,10 +1,10 @@
 """Multilevel Monte Carlo with fixed levels: whether it keeps its tolerance, what it costs, and the rates it lives on.
 
-A step is a tolerance, the coarsest first; a replicate is an adaptive run on every walk of `problem.adaptive`, and so
-many samples of every level of those of `problem.fixed`. Metrics, `[R]`, of adaptive runs: `error/<walk>`, the value less
-the exact one; `leaves/<walk>`; `remainder/<walk>`, the bias as it is extrapolated; `finest/<walk>`. A run that does not
-converge counts as failed. Of all walks, `[R, level]`: `count/<walk>`, samples; for Delta_l `mean`, `second`, `third` and
-`fourth`, the mean and sums of powers of deviations from it; for P_l `value_mean` and `value_second`.
+A step is a tolerance, the coarsest first; a replicate is an adaptive run on every walk of `problem.adaptive`, and some
+samples of every level of those of `problem.fixed`. Metrics, `[R]`, of adaptive runs: `error/<walk>`, the value less the
+exact one; `leaves/<walk>`; `remainder/<walk>`, the bias as it is extrapolated; `finest/<walk>`. A run that does not
+converge counts as failed. Of all walks, `[R, level]`: `count/<walk>`, samples; for Delta_l `mean`, `second`, `third`
+and `fourth`, the mean and sums of powers of deviations from it; for P_l `value_mean` and `value_second`.
 Results: `wnv [walk]`, of the adaptive ones: the least work-normalised variance of random levels with one term.
 The tables of levels are in `figures/levels.txt`.
 Source: `giles:15`, sections 3 and 9.

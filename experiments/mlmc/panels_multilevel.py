@@ -22,8 +22,9 @@ WALKS = {
     "A5": style.Look("A5, jump", _HUES["orange"], (0, (3, 1, 1, 1)), "^"),
 }
 _SHADES = ("sky", "blue", "green", "orange", "vermilion", "black")
-#: Fewest samples of a level, all runs together, for it to enter a fit.
-_ENOUGH = 100
+#: Fewest samples of a level, all runs together, for it to enter a fit: a level that few runs reach has few samples
+#: of each, and those that stopped the run.
+_ENOUGH = 1000
 #: Groups of runs that a rate is fitted to separately, for its interval.
 _GROUPS = 8
 
@@ -63,9 +64,12 @@ def pooled(run, walk: str, runs: slice = slice(None)) -> CentralMoments:
     return CentralMoments(np.stack([total, total], axis=-1), *both)
 
 
-def _usable(found: CentralMoments) -> np.ndarray:
-    """Levels 1, 2, ... with enough samples."""
-    enough = found.count[:, 0] >= _ENOUGH
+def _usable(found: CentralMoments, of: str) -> np.ndarray:
+    """Levels 1, 2, ... with enough samples, and with means beyond three standard errors where those are asked for."""
+    count = found.count[:, 0]
+    enough = count >= _ENOUGH
+    if of == "mean":
+        enough &= found.mean[:, 0] ** 2 > 9 * found.second[:, 0] / np.maximum(count, 1) ** 2
     return np.arange(1, len(enough) if enough.all() else int(np.argmin(enough)))
 
 
@@ -73,7 +77,7 @@ def rate(run, walk: str, of: str) -> Measured:
     """alpha ("mean") or beta ("variance"), by regression over all levels with enough samples; the interval is over
     groups of runs.
     """
-    levels = _usable(pooled(run, walk))
+    levels = _usable(pooled(run, walk), of)
     slopes = []
     for part in np.array_split(np.arange(run.config.run.replicates), min(_GROUPS, run.config.run.replicates)):
         found = pooled(run, walk, slice(part[0], part[-1] + 1))
@@ -113,7 +117,7 @@ def standard_cost(run, walk: str, tolerance: float) -> Measured:
 def _level_panel(ax, run, of: str, label: str) -> None:
     for walk in run.axes["walk"]:
         found, how = pooled(run, walk), WALKS[walk]
-        levels = np.append(0, _usable(found))
+        levels = np.append(0, _usable(found, of))
         count = found.count[levels, 0]
         own, value = (found.mean, found.mean) if of == "mean" else (found.second, found.second)
         y, whole = (np.abs(x[levels, k]) / (1 if of == "mean" else count) for k, x in enumerate((own, value)))
@@ -132,7 +136,7 @@ def variance_panel(ax, run) -> None:
 
 
 def mean_panel(ax, run) -> None:
-    """Means of Delta_l, and of P_l dotted; the rate alpha in the legend."""
+    """Means of Delta_l as far as they are not noise, and of P_l dotted; the rate alpha in the legend."""
     _level_panel(ax, run, "mean", "|mean|")
 
 
@@ -167,6 +171,8 @@ def cost_panel(ax, run) -> None:
             style.reference(ax, tolerances[[0, -1]], [wnv, wnv], label, color=how.color, linewidth=0.8)
     ax.set(xscale="log", yscale="log", xlabel="tolerance ε", ylabel="ε² × leaves")
     style.plain_ticks(ax.xaxis, sorted(tolerances))
+    low, high = ax.get_ylim()
+    style.plain_ticks(ax.yaxis, [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if low < tick < high])
     ax.legend(fontsize=5.5)
 
 

@@ -276,10 +276,10 @@ def _supported(seen, rates):
     few samples, all of them zero. Costs, in the last row, stay as they are, and so do levels without samples.
     """
     level = jnp.arange(seen.shape[1])
-    ahead = level[:, None] - level
-    decay = jnp.where(jnp.arange(3) < 2, 2.0 ** -(1 + rates), 0)
+    ahead = level[:, None] - level[None]
+    decay = jnp.where(jnp.arange(3) < 2, 2.0 ** -(1 + rates), 0)[:, None, None]
     # x_l becomes the largest of x_j decay**(l - j) over 1 <= j <= l: the recursion unrolled.
-    kept = jnp.where((ahead >= 0) & (level >= 1), decay[:, None, None] ** jnp.maximum(ahead, 0), 0)
+    kept = jnp.where(((ahead >= 0) & (level[None] >= 1))[None], decay ** jnp.maximum(ahead, 0)[None], 0)
     return jnp.maximum(seen, jnp.max(kept * jnp.where(jnp.isnan(seen), 0, seen)[:, None], axis=-1))
 
 
@@ -287,9 +287,9 @@ def _slopes(x, finest):
     """Least squares slopes of log2 x over levels 1, ..., finest, for every row."""
     level = jnp.arange(x.shape[1], dtype=x.dtype)
     used = (level >= 1) & (level <= finest)
-    y = jnp.where(used, jnp.log2(jnp.maximum(x, jnp.finfo(x.dtype).tiny)), 0)
+    y = jnp.where(used[None], jnp.log2(jnp.maximum(x, jnp.finfo(x.dtype).tiny)), 0)
     away = jnp.where(used, level - (1 + finest.astype(x.dtype)) / 2, 0)
-    return jnp.sum(away * y, axis=1) / jnp.sum(away * level)
+    return jnp.sum(away[None] * y, axis=1) / jnp.sum(away * level)
 
 
 def _wanted(params, variances, costs, samples, in_use):

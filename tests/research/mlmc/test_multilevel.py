@@ -1,4 +1,4 @@
-"""Fixed levels: samples have the moments they should, the driver keeps its promises, and the report sees what is wrong."""
+"""Fixed levels: samples have the moments they should, the driver keeps its promises, the report sees what is wrong."""
 
 import dataclasses
 import math
