@@ -67,7 +67,7 @@ def fit_levels(count, mean, mean_square, mean_fourth, cap: float) -> Levels:
     """From what a pilot saw at one depth.
 
     The rate is fitted to the upper half of the measured levels: lower ones need not follow it yet. The class's rate is
-    a theorem, so that it is given up only where the fit is below it by two standard errors.
+    a theorem, so that it is given up only where the fit is below it by three standard errors.
 
     Args:
       count, mean, mean_square, mean_fourth: `[L]` visits of each level, and means of Delta, Delta**2, Delta**4 over
@@ -92,7 +92,7 @@ def fit_levels(count, mean, mean_square, mean_fourth, cap: float) -> Levels:
         error = np.sqrt(np.maximum(fourth[upper] / measured[upper] ** 2 - 1, 1e-6) / count[upper]) / math.log(2)
         slope, covariance = np.polyfit(upper, np.log2(measured[upper]), 1, w=1 / error, cov="unscaled")
         fitted = -float(slope[0])
-        rate = cap if fitted + 2 * math.sqrt(covariance[0, 0]) >= cap else fitted
+        rate = cap if fitted + 3 * math.sqrt(covariance[0, 0]) >= cap else fitted
     validate.require(
         rate > 1, "beta", "exceed 1 for finite variance at finite cost (raise b, or use deterministic levels)", rate
     )
