@@ -5,7 +5,8 @@
 between two of them. Both sides draw their own indices, in chunks, and compute one residual in 512 iterations. NumPy
 gathers into a buffer that it keeps, several times as fast as indexing where X is large, and its large arrays lie in
 huge pages. On 200,000 rows both sides wait for the memory: neither can be three times the other.
-`page_lanes`: eight lanes with shared coins against one, both ours.
+`page_lanes`: eight lanes with shared coins against one, both ours; once with indices of their own, once with those of
+one lane, as a sweep of starts or steps has them.
 
 `vr_forb`: the resolvent of a centred game of rank 5, one row and one column an iteration, drawn by their norms; NumPy
 projects by sweeps as we do, and draws by an inverse cumulative law.
@@ -80,11 +81,12 @@ def _lanes_case(rows):
     works = {
         "jax": Work(_ours(features, targets, batch, None), ITERATIONS),
         f"jax, {LANES} lanes": Work(_ours(features, targets, batch, None, LANES), ITERATIONS * LANES),
+        f"jax, {LANES} lanes, one batch": Work(_ours(features, targets, batch, None, LANES, True), ITERATIONS * LANES),
     }
     return Case("page_lanes", "iterations of a lane", (rows, COLUMNS), works, f"batch {batch}")
 
 
-def _ours(features, targets, batch, refresh, num_lanes=None):
+def _ours(features, targets, batch, refresh, num_lanes=None, shared=False):
     inclusion = finite_sums.least_squares(features, targets, law="uniform")
     problem = page.Problem(inclusion, jnp.zeros(COLUMNS, jnp.float32))
     step_size = 0.5 / inclusion.lipschitz
@@ -94,11 +96,14 @@ def _ours(features, targets, batch, refresh, num_lanes=None):
     if num_lanes is None:
         run, state = page.run, page.init(problem, params, prng.root_key(0))
     else:
-        run = functools.partial(lanes.run, page, num_lanes=num_lanes)
-        state = lanes.init(page, problem, params, prng.root_key(0), num_lanes)
+        run = functools.partial(lanes.run, page, num_lanes=num_lanes, shared_draws=shared)
+        state = lanes.init(page, problem, params, prng.root_key(0), num_lanes, shared_draws=shared)
     run = jax.jit(run)
     estimate = jnp.broadcast_to(inclusion.full(problem.start), state.u.shape)
     state = state._replace(step=jnp.int32(100), estimate=estimate)  # schedules are constant there
+    if shared:  # a lane's path is its own
+        apart = 1e-3 * jax.random.normal(prng.root_key(1), state.u.shape)
+        state = state._replace(u=state.u + apart, previous=state.previous + apart)
     return lambda: jax.block_until_ready(run(problem, params, state=state).u)
 
 

@@ -5,6 +5,9 @@ all lanes would evaluate it at every iteration, and variance reduction would be 
 the coins and the step counter, which are the only fields of a state without a lane axis; indices are drawn per lane.
 Expectations over one lane are what they were; lanes are no longer independent, so intervals over lanes of one key are
 about the indices given the coins. A method that lets a lane's value reach a coin is refused by `jax.vmap` when traced.
+
+Lanes that differ in their problem, start or params may share the indices too (`shared_draws`): comparisons are then
+paired, rows are gathered once, and the products of all lanes are one product.
 Source: none, it is how batches are compiled.
 """
 
@@ -23,8 +26,8 @@ from research.halpern.monitoring import Result
 
 __all__ = ["axes", "init", "run"]
 
-#: Fields of a state that all lanes share, where it has them.
-SHARED = ("step", "coin_key")
+#: Fields of a state that all lanes share, where it has them; and those that they may share.
+SHARED, OF_DRAWS = ("step", "coin_key"), ("key",)
 
 
 def axes(tree: Any, *names: str) -> Any:
@@ -47,12 +50,14 @@ def init(
     *,
     problem_axes: Any = None,
     params_axes: Any = None,
+    shared_draws: bool = False,
 ) -> Any:
     """States of `num_lanes` lanes; the first lanes are the same however many there are.
 
     Args:
       method: a module of this family with the eight names.
       problem_axes, params_axes: what differs between lanes, made by `axes`; None: nothing.
+      shared_draws: all lanes draw the indices of the first.
 
     Raises:
       ValueError as the method's `validate` does on any lane.
@@ -64,7 +69,9 @@ def init(
     keys = prng.replicate_keys(key, num_lanes)
     state = jax.vmap(method.init, in_axes=(problem_axes, params_axes, 0))(problem, params, keys)
     shared = {"step": state.step[0], "coin_key": prng.stream(key, "coins")}
-    return state._replace(**{name: shared[name] for name in SHARED if name in state._fields})
+    if shared_draws and "key" in state._fields:
+        shared["key"] = state.key[0]
+    return state._replace(**{name: shared[name] for name in shared if name in state._fields})
 
 
 def run(
@@ -77,11 +84,13 @@ def run(
     state: Any = None,
     problem_axes: Any = None,
     params_axes: Any = None,
+    shared_draws: bool = False,
     mesh: Mesh | None = None,
 ) -> Result:
     """`params.num_steps` steps of every lane, from a key or from where `state` stopped.
 
     Args:
+      shared_draws: as `init` was told, where a state is given.
       mesh: with an axis `rep` that divides the number of lanes; None for one device.
 
     Returns:
@@ -89,8 +98,10 @@ def run(
       lane, a lane that converged or diverged stands still while the others go on.
     """
     if state is None:
-        state = init(method, problem, params, key, num_lanes, problem_axes=problem_axes, params_axes=params_axes)
-    where = type(state)(*(None if name in SHARED else 0 for name in state._fields))
+        given = {"problem_axes": problem_axes, "params_axes": params_axes, "shared_draws": shared_draws}
+        state = init(method, problem, params, key, num_lanes, **given)
+    shared = SHARED + OF_DRAWS * shared_draws
+    where = type(state)(*(None if name in shared else 0 for name in state._fields))
     advance = jax.vmap(
         lambda problem, params, state: method.run(problem, params, state=state),
         in_axes=(problem_axes, params_axes, where),

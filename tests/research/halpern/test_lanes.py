@@ -48,6 +48,21 @@ def test_eight_lanes_draw_what_one_draws(problem, params):
     np.testing.assert_array_equal(calls[:1], loops.total(one.state.ledger.calls))
 
 
+def test_lanes_may_share_their_draws(problem, params):
+    """A lane of another start then is the method alone, with the first lane's draws."""
+    problems = dataclasses.replace(problem, start=jnp.stack([problem.start, problem.start + 2.0]))
+    axes = lanes.axes(problems, "start")
+    given = {"problem_axes": axes, "shared_draws": True}
+    state = lanes.init(page, problems, params, prng.root_key(3), 2, **given)
+    assert state.key.shape == ()
+    together = lanes.run(page, problems, params, state=state, **given)
+    moved = dataclasses.replace(problem, start=problem.start + 2.0)
+    for lane, alone in enumerate((problem, moved)):
+        first = lanes.init(page, alone, params, prng.root_key(3), 1)
+        assert (jax.random.key_data(first.key[0]) == jax.random.key_data(state.key)).all()
+        np.testing.assert_allclose(together.u[lane], many(alone, params, first).u[0], rtol=1e-4)
+
+
 def test_a_lane_is_the_method_alone_on_its_keys(problem, params):
     state = begin(problem, params, 3)
     together = many(problem, params, state)
