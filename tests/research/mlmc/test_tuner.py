@@ -167,6 +167,31 @@ def test_coordinates_lead_to_the_best_of_the_grid(monkeypatch):
     assert found.certificate.profile == bounds.moment_profile(problem, found.r)
 
 
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize(("deviations", "expected"), [((1.0, 0.8, 0.7), "block"), ((1.0, 1.0, 1.2), "single")])
+def test_estimators_are_compared_on_the_same_replicates(deviations, expected, monkeypatch):
+    asked, spread = [], dict(zip(read.ESTIMATORS, deviations, strict=True))
+    stand_in(monkeypatch, lambda r, b: exact_levels("A1", b[0])[1:3])
+
+    def replicates(problem, params, seed, ids):
+        asked.append((params.r, params.estimator, tuple(ids)))
+        values = spread[params.estimator] * np.random.default_rng(ids).standard_normal(len(ids))
+        return read.Replicates(values, np.ones(len(ids), int), np.asarray(False))
+
+    monkeypatch.setattr(read, "replicates", replicates)
+    problem = walk("A1", jnp.float64)
+    found = tuner.tune(problem, SEED, groups=8, group=64, bases=(0,), estimators=read.ESTIMATORS)
+    rate, least = second_moments.best_rate(problem)
+    assert found.estimator == expected
+    assert len({ids for _, _, ids in asked}) == 1
+    assert all(r[0] > 0.5 and bounds.moment_profile(problem, r)[0] >= 2.2 - 1e-9 for r, _, _ in asked)
+    ratio = (spread[expected] / spread["single"]) ** 2
+    assert math.isclose(found.certificate.work_normalised_variance.mean, ratio * least, rel_tol=5e-3)
+    assert math.isclose(found.r[0], rate, abs_tol=5e-3)  # the ratio is the same at every r, so that r stays
+    for (name, _), value in found.certificate.ratios.items():
+        assert math.isclose(value, spread[name] ** 2, rel_tol=1e-9)
+
+
 # ---- A pilot that runs -----------------------------------------------------------------------------------------------
 
 
