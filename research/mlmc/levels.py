@@ -6,24 +6,28 @@ m = n1, the geometric law starts afresh and the next word goes on. Weights use t
 p_n = q_n1**a (q_b - q_{b+1}) with n = a n1 + b and q_n = T_n / 2**32, so that an estimator is unbiased for the levels
 that are drawn, on every machine, and no logarithm is taken.
 
-Systematic levels, for the outermost nodes, are the quantiles of a shifted grid: see `systematic_counts`.
+Systematic levels, for the outermost nodes, are the quantiles of a shifted grid: see `systematic`.
 """
 
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
+from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
 from research.core import validate
-from research.core.types import Array, Bool, Int
+from research.core.types import Array, Bool, Float, Int, UInt
 from research.mlmc.words import Words
 
-__all__ = ["WORDS", "Geometric", "draw", "systematic_counts"]
+__all__ = ["WORDS", "Geometric", "Table", "draw", "systematic_counts", "tabulate"]
 
 #: Words that `draw` has; a third one is needed about once in 2**40 nodes, and is flagged.
 WORDS = 2
+_SYSTEMATIC = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Geometric:
         """n1, the most that one word can count."""
         return len(self.thresholds) - 1
 
+    stop = last  # where another word is drawn
+
     def pmf(self, n: int) -> float:
         """P(N = n)."""
         again, rest = divmod(n, self.last)
@@ -75,7 +81,48 @@ class Geometric:
         return np.array([self.tail(n) for n in range(length)])
 
 
-def draw(law: Geometric, words: Words) -> tuple[Int[Array, " N"], Bool[Array, " N"]]:
+class Table(eqx.Module):
+    """Several laws as arrays of one size, so that one compiled program serves all of them: a row is taken by index,
+    `jax.tree.map(lambda x: x[i], table)`, and stands for a `Geometric`. Made by `tabulate`.
+    """
+
+    counted: UInt[Array, "... L"]  # T_1, ..., T_n1, then zeros, which no word is below
+    stop: Int[Array, "..."]  # n1
+    mass: Float[Array, "... 2L"]  # P(N = n)
+    survival: Float[Array, "... 2L"]  # P(N >= n)
+
+    @property
+    def last(self) -> int:
+        """The largest n1 of all laws."""
+        return self.counted.shape[-1]
+
+    @property
+    def thresholds(self) -> tuple[Any, ...]:
+        return (None, *(self.counted[..., i] for i in range(self.last)))
+
+    def table(self, length: int) -> Float[Array, " N"]:
+        return self.mass[..., :length]
+
+    def tails(self, length: int) -> Float[Array, " N"]:
+        return self.survival[..., :length]
+
+
+def tabulate(rates: Sequence[float], dtype: Any = jnp.float32) -> Table:
+    """The laws of several r, `[len(rates), ...]`; the draws are those of the single laws, to the bit.
+
+    Raises: ValueError as `Geometric` does.
+    """
+    laws = [Geometric(r) for r in rates]
+    width = max(law.last for law in laws)
+    counted = [[*law.thresholds[1:], *(0,) * (width - law.last)] for law in laws]
+    mass, survival = ([function(law, 2 * width) for law in laws] for function in (Geometric.table, Geometric.tails))
+    return Table(
+        jnp.asarray(counted, jnp.uint32), jnp.asarray([law.last for law in laws], jnp.int32),
+        jnp.asarray(np.array(mass), dtype), jnp.asarray(np.array(survival), dtype),
+    )  # fmt: skip
+
+
+def draw(law: Geometric | Table, words: Words) -> tuple[Int[Array, " N"], Bool[Array, " N"]]:
     """Levels from two words each.
 
     Returns:
@@ -83,22 +130,26 @@ def draw(law: Geometric, words: Words) -> tuple[Int[Array, " N"], Bool[Array, " 
     """
 
     def counted(word):
-        below = [(word < np.uint32(threshold)).astype(jnp.int32) for threshold in law.thresholds[1:]]
+        below = [(word < jnp.asarray(threshold, jnp.uint32)).astype(jnp.int32) for threshold in law.thresholds[1:]]
         return functools.reduce(jnp.add, below)
 
     first, second = counted(words[0]), counted(words[1])
-    again = first == law.last
-    return jnp.where(again, first + second, first), again & (second == law.last)
+    again = first == law.stop
+    return jnp.where(again, first + second, first), again & (second == law.stop)
 
 
-def systematic_counts(r: float, size: int, u: float) -> np.ndarray:
-    """How many of the levels N_i = F^-1((i + u)/size), i = 0, ..., size - 1, equal n, for n = 0, 1, ...: each is
-    floor or ceil of size p_n, with p_n = r (1 - r)**n. Exact boundaries in float64, on the host; `u` in (0, 1).
+def systematic(r: float, size: int, word: UInt[Array, ""]) -> tuple[Int[Array, " N"], Bool[Array, " N"]]:
+    """The levels of `size` roots from one word: N_i = F^-1((i + u)/size) with u = word / 2**32, i = 0, ..., size - 1.
+
+    Node i has a level of n or less as long as i + u < size - size (1 - r)**(n + 1), which is asked in integers: in
+    floating point 1 - (i + u)/size may round to 0, a level of infinity. The bounds themselves are rounded to 2**-32.
+
+    Returns:
+      levels in 0, ..., 31, not decreasing; and whether the level is beyond that.
     """
-    # 1 - (i + u)/size > (1-r)**(n+1) says that node i has a level of n or less.
-    counts, done, n = [], 0, 0
-    while done < size:
-        upto = min(size, max(done, math.ceil(size - u - size * (1 - r) ** (n + 1))))
-        counts.append(upto - done)
-        done, n = upto, n + 1
-    return np.array(counts)
+    upto = [math.floor(size * (1 - (1 - r) ** (n + 1)) * 2.0**32) for n in range(_SYSTEMATIC)]
+    whole, rest = np.array(upto) >> 32, (np.array(upto) & 0xFFFFFFFF).astype(np.uint32)
+    bound = jnp.asarray(whole, jnp.int32) + (word < jnp.asarray(rest)).astype(jnp.int32)
+    index = jnp.arange(size, dtype=jnp.int32)
+    level = functools.reduce(jnp.add, [(index >= bound[n]).astype(jnp.int32) for n in range(_SYSTEMATIC)])
+    return level, level == _SYSTEMATIC
