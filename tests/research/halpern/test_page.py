@@ -14,6 +14,9 @@ from research.core.status import Status
 from research.halpern import bounds, finite_sums, games, page, proxes, schedules
 from research.halpern.inclusions import Problem
 
+#: Compiled once for each kind of problem and params; what is refused is asked of the functions themselves.
+play, replay = jax.jit(page.run), jax.jit(page.replay)
+
 COINS = np.array([1, 1, 0, 0, 1, 0])
 INDICES = np.array([(0, 1), (2, 3), (0, 3), (1, 2), (0, 2), (3, 1)])[..., None]
 
@@ -28,7 +31,7 @@ def worked_example(regulariser=None, dtype=jnp.float64):
 
 def test_worked_example_to_the_printed_digits(x64):
     problem, params = worked_example()
-    played = page.replay(problem, params, COINS, INDICES)
+    played = replay(problem, params, COINS, INDICES)
     points = [
         (1.875, -0.5),
         (1.8234375, -0.29375),
@@ -54,13 +57,13 @@ def test_worked_example_to_the_printed_digits(x64):
 
 def test_worked_example_in_a_box_and_with_l1(x64):
     problem, params = worked_example(proxes.Box(jnp.full(2, -0.5), jnp.full(2, 1.25)))
-    played = page.replay(problem, params, COINS, INDICES)
+    played = replay(problem, params, COINS, INDICES)
     second = [-0.5, -0.29375, -0.148697916667, -0.047721354167, 0.035656738281, 0.106114027235]
     residuals = [2.929510411314, 1.897845844018, 1.752321556247, 1.562480101252, 1.434872391504, 1.368078166619]
     np.testing.assert_allclose(played.points, np.column_stack([np.full(6, 1.25), second]), rtol=0, atol=1e-12)
     np.testing.assert_allclose(played.residuals, residuals, rtol=0, atol=1e-12)
     problem, params = worked_example(proxes.L1(0.1))
-    last = page.replay(problem, params, COINS, INDICES).points[-1]
+    last = replay(problem, params, COINS, INDICES).points[-1]
     np.testing.assert_allclose(last, [1.679982530503, 0.076486157614], rtol=0, atol=1e-12)
 
 
@@ -78,7 +81,7 @@ def test_full_evaluations_are_the_anchored_iteration(x64):
     u = start = np.asarray(problem.start)
     for k in range(8):
         u = 2 / (k + 4) * start + (1 - 2 / (k + 4)) * u - 0.25 * features.T @ (features @ u - targets) / 4
-    result = page.run(problem, dataclasses.replace(params, batch=4, num_steps=2, stride=4), prng.root_key(0))
+    result = play(problem, dataclasses.replace(params, batch=4, num_steps=2, stride=4), prng.root_key(0))
     np.testing.assert_allclose(result.u, u, rtol=0, atol=1e-14)
     assert loops.total(result.state.ledger.calls) == 8 * 4
 
@@ -88,12 +91,17 @@ def test_a_run_is_the_replay_of_its_draws(x64):
     problem, _ = page.example(prng.root_key(0))
     problem = jax.tree.map(lambda x: x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x, problem)
     params, key = page.Params(num_steps=2, stride=64), prng.root_key(5)
-    result = jax.jit(page.run)(problem, params, key)
-    blocks = range(2)
-    uniform = [jax.random.uniform(prng.per_step(prng.stream(key, "coins"), i), (64,), jnp.float32) for i in blocks]
-    draws = [problem.inclusion.sample(prng.per_step(prng.stream(key, "indices"), i), (64, 6)) for i in blocks]
-    chance = schedules.refresh_probability(jnp.arange(128), schedules.page_refresh(32))
-    played = page.replay(problem, params, jnp.concatenate(uniform) < chance, jnp.concatenate(draws))
+    result = play(problem, params, key)
+
+    @jax.jit
+    @jax.vmap
+    def drawn(block):
+        coin_key, index_key = (prng.per_step(prng.stream(key, name), block) for name in ("coins", "indices"))
+        return jax.random.uniform(coin_key, (64,), jnp.float32), problem.inclusion.sample(index_key, (64, 6))
+
+    uniform, draws = (np.concatenate(part) for part in drawn(jnp.arange(2)))
+    chance = schedules.refresh_probability(np.arange(128), schedules.page_refresh(32))
+    played = replay(problem, params, uniform < np.asarray(chance), draws)
     np.testing.assert_allclose(played.points[-1], result.u, rtol=1e-12)
     np.testing.assert_allclose(played.residuals[63::64], result.trace.residual, rtol=1e-11)
     assert played.calls[-1] == loops.total(result.state.ledger.calls)
@@ -104,7 +112,7 @@ def test_the_subgradient_belongs_to_the_cone(x64):
     """g <= 0 at a lower bound, >= 0 at an upper one, 0 between."""
     problem, params = worked_example(proxes.Box(jnp.full(2, -0.5), jnp.array([1.25, 5.0])))
     params = dataclasses.replace(params, stride=16, num_steps=4)
-    result = page.run(problem, params, prng.root_key(0))
+    result = play(problem, params, prng.root_key(0))
     g = page.subgradient(problem, params, result.state)
     assert result.u[0] == 1.25
     assert g[0] > 0.01
@@ -174,12 +182,18 @@ def test_the_last_iterate_decays_like_one_over_k(x64):
     assert stats.t_interval(slopes).high < -0.9
 
 
-def test_a_tolerance_stops_the_run():
+def long_run(relative_step, tolerance=0.0):
+    """Twelve strides of the example, all by one program."""
     problem, _ = page.example(prng.root_key(0))
-    play = jax.jit(page.run)
-    endless = play(problem, page.Params(num_steps=12, stride=16), prng.root_key(1))
-    tolerance = endless.trace.residual[5]
-    result = play(problem, page.Params(num_steps=12, stride=16, tolerance=tolerance), prng.root_key(1))
+    step = jnp.float32(relative_step) / problem.inclusion.lipschitz
+    params = page.Params(12, stride=16, step_size=step, tolerance=jnp.asarray(tolerance, jnp.float32), unsafe=True)
+    return play(problem, params, prng.root_key(1))
+
+
+def test_a_tolerance_stops_the_run():
+    endless = long_run(0.5)
+    assert endless.status == Status.OK
+    result = long_run(0.5, endless.trace.residual[5])
     assert result.status == Status.CONVERGED
     stopped = int(np.argmax(result.trace.status == Status.CONVERGED))
     assert 0 < stopped <= 5
@@ -187,15 +201,11 @@ def test_a_tolerance_stops_the_run():
     spent = loops.total(result.trace.calls)
     assert (np.diff(spent[: stopped + 1]) > 0).all()
     assert (spent[stopped:] == spent[stopped]).all()
-    missed = play(problem, page.Params(num_steps=12, stride=16, tolerance=1e-7), prng.root_key(1))
-    assert missed.status == Status.BUDGET
+    assert long_run(0.5, 1e-7).status == Status.BUDGET
 
 
 def test_divergence_is_a_status():
-    problem, _ = page.example(prng.root_key(0))
-    step = 50 / problem.inclusion.lipschitz
-    params = page.Params(num_steps=8, stride=16, step_size=step, unsafe=True)
-    result = page.run(problem, params, prng.root_key(1))
+    result = long_run(50.0)
     assert result.status == Status.DIVERGED
     assert all(np.isfinite(leaf).all() for leaf in (result.u, result.trace.residual))
 
@@ -219,7 +229,7 @@ def test_games_are_refused_unless_the_caller_insists():
     with pytest.raises(ValueError, match=r"Params\.step_size must be given for an inclusion that is not cocoercive"):
         page.init(problem, page.Params(num_steps=2, unsafe=True), prng.root_key(0))
     params = page.Params(num_steps=2, stride=4, unsafe=True, step_size=0.01)
-    assert page.run(problem, params, prng.root_key(0)).status == Status.OK
+    assert play(problem, params, prng.root_key(0)).status == Status.OK
 
 
 @pytest.mark.parametrize(
