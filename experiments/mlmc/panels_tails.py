@@ -8,7 +8,7 @@ from experiments.lib.tables import Measured
 
 __all__ = [
     "coverage", "exceedances", "expected_share", "heaviest", "hill", "index_panel", "names", "quick_look", "running",
-    "running_panel", "sample_variance", "shown", "tail_index", "true_variance", "variance_panel",
+    "running_panel", "sample_variance", "shown", "tail_index", "true_variance", "unseen", "variance_panel",
 ]  # fmt: skip
 
 _HUES = style.PALETTE
@@ -18,7 +18,7 @@ _COLORS = {"A1": ("vermilion",), "A3": ("green", "blue"), "A4": ("orange", "purp
 _LINKS = {"A1": "z²", "A3": "sin z", "A4": "max(z, 0)"}
 
 #: Share of the exceedances in hand that Hill's index is taken from.
-_TOP = 0.25
+_TOP = 1 / 32
 
 
 def names(run) -> list[tuple[str, float, str]]:
@@ -69,6 +69,12 @@ def expected_share(run, case: int) -> np.ndarray:
     return run.results["seen"][case][level] / run.results["variance"][case]
 
 
+def unseen(run, case: int) -> Measured:
+    """`shown` less what the levels drawn at least once in the mean make up."""
+    found, expected = shown(run, case), float(expected_share(run, case)[-1])
+    return Measured(*(part - expected for part in found[:3]), found.n)
+
+
 def coverage(run, case: int) -> Measured:
     """How often a block's normal 95 % interval holds the exact value; all blocks of all seeds, exact interval."""
     from scipy import stats
@@ -94,7 +100,7 @@ def hill(values: np.ndarray) -> np.ndarray:
 
 
 def tail_index(run, case: int) -> Measured:
-    """Hill's index from a quarter of the exceedances in hand, with its asymptotic 95 % interval."""
+    """Hill's index from the farthest of the exceedances in hand, with its asymptotic 95 % interval."""
     found = hill(exceedances(run, case))
     k = max(2, int(_TOP * len(found)))
     value, spread = float(found[k - 1]), 1.96 / np.sqrt(k)

@@ -35,7 +35,8 @@ def claims(runs):
         name = f"{walk}/{round(100 * rate)}"
         found[f"index/{name}"] = panels.tail_index(run, case)
         if not run.results["kink"][case]:
-            found[f"shown/{name}"] = panels.shown(run, case)
+            found[f"unseen/{name}"] = panels.unseen(run, case)
+    found["shown"] = panels.shown(run, heaviest)
     found["variance"] = panels.true_variance(run, heaviest)
     found["sample_variance"] = panels.sample_variance(run, heaviest)
     found["coverage"] = panels.coverage(run, heaviest)
