@@ -44,7 +44,9 @@ def models(key, most, size, dtype):
 
 
 def constrained(key, model, size, constraint):
-    """The problem of one constraint, items from dear to cheap."""
+    """The problem of one constraint, items from dear to cheap; of one shape for all constraints."""
+    import dataclasses
+
     import jax
     import jax.numpy as jnp
 
@@ -53,21 +55,25 @@ def constrained(key, model, size, constraint):
 
     most, order = model.num_items, choice_models.by_price(model.prices)
     third = jnp.maximum(1, size // 3)
+    if constraint == "partition":
+        capacity = jnp.broadcast_to(jnp.maximum(1, third // 3), (3,))
+        return assortment.with_parts(model, order, jnp.arange(most) % 3, capacity)
     if constraint == "cardinality":
-        return assortment.with_cardinality(model, order, third)
-    if constraint == "budget":
+        problem = assortment.with_cardinality(model, order, third)
+    else:
         cost = jax.random.uniform(prng.stream(key, "cost"), (most,), model.prices.dtype, 0.2, 1.0)
-        return assortment.with_budget(model, order, cost, jnp.sum(jnp.where(jnp.arange(most) < size, cost, 0)) / 3)
-    return assortment.with_parts(model, order, jnp.arange(most) % 3, jnp.broadcast_to(jnp.maximum(1, third // 3), (3,)))
+        problem = assortment.with_budget(model, order, cost, jnp.sum(jnp.where(jnp.arange(most) < size, cost, 0)) / 3)
+    return dataclasses.replace(problem, capacity=jnp.pad(problem.capacity, (0, 2), constant_values=1))  # empty parts
 
 
 def program(config, mesh):
+    import jax
     import jax.numpy as jnp
 
     from experiments.lib import lanes
     from experiments.lib.program import number
     from research.core import prng
-    from research.matching import assortment, choice_models
+    from research.matching import assortment, choice_models, submodular_orders
 
     sizes, samples = jnp.asarray(config.problem.sizes, jnp.int32), config.run.samples
     most, dtype = max(config.problem.sizes), number(config)
@@ -75,20 +81,24 @@ def program(config, mesh):
     def advance(_, key, step):
         size, metrics = sizes[step], {}
         drawn = models(prng.per_step(key, step), most, size, dtype)
-        checks = {name: (model, choice_models.by_price(model.prices)) for name, model in drawn.items()}
-        checks["reversed"] = (drawn["logit"], choice_models.by_price(drawn["logit"].prices)[::-1])
-        for name, (model, order) in checks.items():
-            failed = assortment.order_violations(prng.stream(key, "sets"), model, order, samples)
-            metrics[f"submodular/{name}"] = jnp.maximum(
-                failed.submodular, jnp.maximum(failed.monotone, failed.subadditive)
-            )
+        for name, model in drawn.items():
+            order = choice_models.by_price(model.prices)
+
+            def failure(order, model=model):
+                failed = submodular_orders.order_violations(prng.stream(key, "sets"), model, order, samples)
+                return jnp.maximum(failed.submodular, jnp.maximum(failed.monotone, failed.subadditive))
+
+            orders = {name: order} | ({"reversed": order[::-1]} if name == "logit" else {})
+            failures = jax.lax.map(failure, jnp.stack(list(orders.values())))
+            metrics |= {f"submodular/{which}": failed for which, failed in zip(orders, failures, strict=True)}
         for name in MODELS:
-            for constraint in CONSTRAINTS:
-                model = drawn[name]
-                problem = constrained(prng.per_step(key, step), model, size, constraint)
+            made = {c: constrained(prng.per_step(key, step), drawn[name], size, c) for c in CONSTRAINTS}
+            stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *made.values())
+            params = assortment.Params(most, "greedy")
+            passes = jax.lax.map(lambda one, params=params: assortment.run(one, params, validate=False).value, stacked)
+            for (constraint, problem), greedy in zip(made.items(), passes, strict=True):
                 found = assortment.search(problem, constraint, epsilon=config.algo.epsilon)
-                greedy = assortment.run(problem, assortment.Params(most, "greedy"), validate=False)
-                metrics |= {f"{name}/{constraint}/search": found.value, f"{name}/{constraint}/greedy": greedy.value}
+                metrics |= {f"{name}/{constraint}/search": found.value, f"{name}/{constraint}/greedy": greedy}
         return step + 1, metrics
 
     axes = {"size": tuple(map(str, config.problem.sizes)), "model": MODELS, "constraint": CONSTRAINTS}

@@ -21,7 +21,7 @@ def program(config, mesh):
     from experiments.lib.program import number
     from experiments.matching import contenders, families
     from research.core import prng
-    from research.matching import mechanism, philosopher
+    from research.matching import mechanism, mechanism_exact, philosopher
 
     cases, dtype = config.problem.cases, number(config)
 
@@ -31,21 +31,20 @@ def program(config, mesh):
         problem = jax.tree.map(lambda leaf: leaf[case], batch)
         found = contenders.relaxed(problem, config.algo.tolerance)
         sale = priced(problem, found.x)
-        exact = mechanism.exact(sale)
+        exact = mechanism_exact.exact(sale)
         metrics = {
             "welfare": exact.welfare[0, -1], "revenue": exact.revenue[0, -1], "rounding": exact.rounding[0, -1],
             "philosopher": philosopher.solve(problem, validate=False).value, "dual": found.dual,
             "gain/exact": _largest_gain(prng.stream(key, "reports"), sale, exact.prices),
         }  # fmt: skip
         keys = lanes.run_keys(key, 0, config.run.runs)
-        traces = {}
-        for count in config.algo.rollouts:
+        fewest, *more = config.algo.rollouts
+        welfare, gain = jax.vmap(lambda one: _honest_and_lying(sale, fewest, one))(keys)
+        metrics |= {f"rollouts/{fewest}": jnp.mean(welfare), "gain/rollouts": jnp.max(gain)}
+        for count in more:
             params = mechanism.Params(num_steps=problem.num_steps, num_rollouts=count)
             play = jax.vmap(lambda one, params=params: mechanism.run(sale, params, one, validate=False))
-            traces[count] = play(keys).trace
-            metrics[f"rollouts/{count}"] = jnp.mean(jnp.sum(traces[count].welfare, axis=1))
-        fewest = config.algo.rollouts[0]
-        metrics["gain/rollouts"] = _gain_in_runs(sale, fewest, keys, traces[fewest])
+            metrics[f"rollouts/{count}"] = jnp.mean(play(keys).welfare)
         return case + 1, metrics
 
     def _largest_gain(key, sale, prices):
@@ -58,20 +57,20 @@ def program(config, mesh):
 
         return jnp.max(jax.lax.map(trial, prng.replicate_keys(key, TRIALS)))
 
-    def _gain_in_runs(sale, count, keys, honest):
-        """A buyer's utility in a run in which she alone misreports, minus that in the same run with the truth."""
+    def _honest_and_lying(sale, count, key):
+        """The welfare of a run, and what a buyer gains in the same run in which she alone misreports."""
         params = mechanism.Params(num_steps=sale.arrivals.shape[0], num_rollouts=count)
+        buyer_key, report_key = jax.random.split(prng.stream(key, "misreport"))
+        buyer = jax.random.randint(buyer_key, (), 0, sale.arrivals.shape[0])
+        said = sale.weights[:, buyer] * jax.random.exponential(report_key, (sale.weights.shape[0],), dtype)
 
-        def gain(key, truth):
-            buyer_key, report_key = jax.random.split(prng.stream(key, "misreport"))
-            buyer = jax.random.randint(buyer_key, (), 0, sale.arrivals.shape[0])
-            said = sale.weights[:, buyer] * jax.random.exponential(report_key, (sale.weights.shape[0],), dtype)
-            reports = sale.weights.at[:, buyer].set(said)
-            lie = mechanism.Problem(sale.weights, sale.arrivals, sale.rates, reports)
-            lied = mechanism.run(lie, params, key, validate=False).trace
-            return (lied.welfare - lied.payment)[buyer] - (truth.welfare - truth.payment)[buyer]
+        def played(reports):
+            told = mechanism.Problem(sale.weights, sale.arrivals, sale.rates, reports)
+            return mechanism.run(told, params, key, validate=False).trace
 
-        return jnp.max(jax.vmap(gain)(keys, honest))
+        traces = jax.lax.map(played, jnp.stack([sale.weights, sale.weights.at[:, buyer].set(said)]))
+        honest, lying = (traces.welfare - traces.payment)[:, buyer]
+        return jnp.sum(traces.welfare[0]), lying - honest
 
     axes = {"case": tuple(map(families.label, cases)), "rollouts": tuple(map(str, config.algo.rollouts))}
     return lanes.program(
@@ -104,7 +103,7 @@ def price_path(config, batch):
 
     from experiments.matching import contenders
     from research.core import prng
-    from research.matching import mechanism
+    from research.matching import mechanism, mechanism_exact
 
     problem = jax.tree.map(lambda leaf: leaf[0, 0], batch)
     sale = priced(problem, contenders.relaxed(problem, config.algo.tolerance).x)
@@ -112,7 +111,7 @@ def price_path(config, batch):
     sold = np.asarray(mechanism.run(sale, params, prng.stream(prng.root_key(config.seed), "path")).trace.sold)
     gone = np.cumsum(np.where(sold >= 0, 1 << np.maximum(sold, 0), 0))
     free = (1 << problem.num_offline) - 1 - np.concatenate([[0], gone[:-1]])
-    return {"price": np.asarray(mechanism.exact(sale).prices)[np.arange(len(sold)), free], "sold": sold}
+    return {"price": np.asarray(mechanism_exact.exact(sale).prices)[np.arange(len(sold)), free], "sold": sold}
 
 
 if __name__ == "__main__":

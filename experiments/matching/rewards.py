@@ -16,16 +16,16 @@ POLICIES = ("balance", "perturbed_greedy", "greedy", "random")
 def instances(config):
     """The problems of all cases, in their own shapes."""
     from research.core import prng
-    from research.matching import stochastic_rewards as rewards
+    from research.matching import stochastic_problems as problems
 
     found = []
     for index, (kind, n, parameter) in enumerate(config.problem.cases):
         key = prng.per_step(prng.stream(prng.root_key(config.seed), kind), index)
         if kind == "clicks":
-            found.append(rewards.ad_clicks(key, n, parameter))
+            found.append(problems.ad_clicks(key, n, parameter))
         else:
-            graph = rewards.upper_triangular(n, parameter)
-            found.append(rewards.permuted(key, graph) if kind == "permuted" else graph)
+            graph = problems.upper_triangular(n, parameter)
+            found.append(problems.permuted(key, graph) if kind == "permuted" else graph)
     return found
 
 

@@ -3,10 +3,10 @@
 f is monotone and subadditive, and for one permutation of the items
     f(A + C) - f(A) <= f(B + C) - f(B)   whenever B is part of A and all of C comes after all of A,
 which is diminishing returns for later items only (the strong form; the weak form asks it of those B that A extends to
-the right). Assortment revenue has this form (`choice_models`). Two facts carry all guarantees below: with
-w(e) = f(S_e + e) - f(S_e) the gain of item e over the set S_e kept when e came, (1) f(U) <= sum of w over U for any U
-that contains every S_e before e; (2) f(S) >= sum of w over S for what is left of a kept set after removals. Both
-follow item by item along the order.
+the right). Assortment revenue has this form (`choice_models`); `submodular_orders` checks it. Two facts carry all
+guarantees below: with w(e) = f(S_e + e) - f(S_e) the gain of item e over the set S_e kept when e came, (1) f(U) <= sum
+of w over U for any U that contains every S_e before e; (2) f(S) >= sum of w over S for what is left of a kept set after
+removals. Both follow item by item along the order.
 
 Source: `udwani:24` for the class of functions and the use in assortment optimisation (its abstract; the constants here
 are proved in `guarantee` for the rules as written here and are not quotations); `chakrabarti:15` for replacing an item
@@ -29,8 +29,8 @@ from research.core.types import Array, Bool, Float, Int, Key
 from research.matching import choice_models
 
 __all__ = [
-    "CONSTRAINTS", "RULES", "Info", "Params", "Problem", "Result", "State", "Violations", "example", "guarantee",
-    "init", "order_violations", "run", "search", "step", "validate", "with_budget", "with_cardinality", "with_parts",
+    "CONSTRAINTS", "RULES", "Info", "Params", "Problem", "Result", "State", "example", "guarantee", "init", "run",
+    "search", "step", "validate", "with_budget", "with_cardinality", "with_parts",
 ]  # fmt: skip
 
 #: "greedy": whatever fits and gains. "threshold": what gains enough per unit of cost. "swap": replaces in full parts.
@@ -251,38 +251,6 @@ def search(problem, constraint, *, epsilon=0.1) -> Result:
     thresholds = portion * guesses / jnp.where(problem.budget > 0, problem.budget, 1)
     lanes = jax.vmap(lambda threshold: run(problem, Params(n, "threshold", threshold), validate=False))(thresholds)
     return jax.tree.map(lambda leaf: leaf[jnp.argmax(lanes.value)], lanes)
-
-
-class Violations(NamedTuple):
-    """By how much each property failed, at worst over the samples; 0 where it held in all of them."""
-
-    monotone: Float[Array, ""]  # f(B) - f(A), B in A
-    subadditive: Float[Array, ""]  # f(A + C) - f(A) - f(C), any A and C
-    submodular: Float[Array, ""]  # f(A + C) - f(A) - f(B + C) + f(B), B in A, C after A in the order
-
-
-def order_violations(key: Key, model, order, num_samples: int, *, strong: bool = True) -> Violations:
-    """Samples nested sets B in A and sets C, and checks the three inequalities that define a submodular order.
-
-    Args:
-      key: consumed.
-      model: has num_items and value; order: `[N]`; num_samples: sets drawn, at random densities, cuts uniform.
-      strong: B any part of A; otherwise B is A up to a random item of the order (the weak form). May be traced.
-    """
-    n = model.num_items
-    position = jnp.zeros(n, jnp.int32).at[jnp.asarray(order)].set(jnp.arange(n, dtype=jnp.int32))
-    draws = jax.random.uniform(key, (num_samples, 3 * n + 3))
-    some, other, inner = draws[:, :n], draws[:, n : 2 * n], draws[:, 2 * n : 3 * n]
-    density, cut, start = draws[:, -3:-2], 1 + jnp.floor(n * draws[:, -2:-1]), jnp.floor((n + 1) * draws[:, -1:])
-    row = position[None, :]
-    left = (some < density) & (row < cut)
-    right = (other < 1 - density) & (row >= cut)
-    part = left & jnp.where(strong, inner < 0.5, row < start)
-    anything = other < 0.5
-    sets = jnp.stack([left, part, anything, left | anything, left | right, part | right])
-    f_left, f_part, f_any, f_union, f_left_more, f_part_more = model.value(sets)
-    worst = [f_part - f_left, f_union - f_left - f_any, (f_left_more - f_left) - (f_part_more - f_part)]
-    return Violations(*(jnp.maximum(jnp.max(w), 0) for w in worst))
 
 
 def example(key: Key) -> tuple[Problem, Params]:

@@ -94,7 +94,7 @@ class MarkovChain(eqx.Module):
     """A customer wants item i first with probability arrival_i; not offered it, she goes on to j with transition_ij.
 
     What is missing from a sum of 1 is the probability that she leaves. No order is claimed to make f submodular here:
-    `assortment.order_violations` measures it.
+    `submodular_orders` measures it.
     """
 
     prices: Float[Array, " N"]  # >= 0, in money

@@ -1,4 +1,4 @@
-"""Truthful posted prices: what a node could still earn, by the exact value to go of the rounding or by its rollouts.
+"""Truthful posted prices: what a node could still earn, by the value to go of the rounding; here from rollouts.
 
 With U_t(F) the expected value of the rounding from time t on when F is free, node i of F costs
 U_{t+1}(F) - U_{t+1}(F - i) at time t. The buyer takes the node of largest weight minus price if that is not negative;
@@ -6,13 +6,13 @@ what is not sold stays free. Prices do not depend on what the buyer says, so tha
 strategy; and the sale is one step of policy improvement, so that welfare is at least the rounding's.
 
 That argument needs U to grow with F. It did for every optimal x tried; for another feasible x it need not, since a free
-node can cause discards of others. `exact` therefore prices by M_t(F) = max_{G in F} U_t(G), equal to U where U grows:
-then prices are never negative, and welfare from every time and set is at least M, hence U. Rollouts price by U, cut off
-at 0.
+node can cause discards of others. `mechanism_exact` therefore prices by M_t(F) = max_{G in F} U_t(G), equal to U where
+U grows: then prices are never negative, and welfare from every time and set is at least M, hence U. Rollouts price by
+U, cut off at 0.
 Source: `banihashem:24` (that such a reduction exists, by way of `braverman:24`); this form is derived here.
 Guarantee: `welfare_guarantee`.
 
-Letters: `n` nodes, `T` times, `J` types, `S = 2^n` sets (bit i: node i is free), `R` rollouts.
+Letters: `n` nodes, `T` times, `J` types, `R` rollouts.
 """
 
 import functools
@@ -22,16 +22,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from pallas_kernels.match_scan import plan as plans
-from pallas_kernels.match_scan import xla
 from research.core import prng, status
 from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Int, Key
-from research.matching import draws, exact_law, problems, rounding, simulation
+from research.matching import draws, problems, rollouts, rounding, simulation
 
 __all__ = [
-    "MODES", "Exact", "Info", "Params", "Problem", "Result", "State", "choose", "exact", "example", "init",
-    "largest_decrease", "misreport_gain", "monotone", "posted_prices", "run", "step", "validate", "welfare_guarantee",
+    "MODES", "Info", "Params", "Problem", "Result", "State", "by_time", "choose", "example", "init", "misreport_gain",
+    "posted_prices", "run", "step", "validate", "welfare_guarantee",
 ]  # fmt: skip
 
 #: Roundings that price. Only "closed_form" has a guarantee to inherit.
@@ -89,43 +87,19 @@ class Result(NamedTuple):
     status: Int[Array, ""]
 
 
-class Exact(NamedTuple):
-    """The mechanism with exact prices, from every time and free set."""
-
-    prices: Float[Array, "T S n"]  # infinite for nodes that are not free
-    choices: Int[Array, "T S *J"]  # who buys what, -1 for nothing; as `exact_law.law_of_choices` takes them
-    welfare: Float[Array, "T+1 S"]  # to go; entry [0, -1] is that of the whole run
-    revenue: Float[Array, "T+1 S"]
-    rounding: Float[Array, "T+1 S"]  # U: the value to go of the rounding
-
-
 def welfare_guarantee(problem: Problem, value, price_error=0.0, decrease=0.0):
     """Welfare is at least `value` - 2 `price_error` sum_t P[somebody arrives at t] - 2 `decrease`.
 
     Args:
       value: of the rounding that prices.
-      price_error: bound of E max_i |posted price - exact price| at every time; 0 for `exact`.
-      decrease: sum over times of `largest_decrease` for prices by rollouts; 0 for `exact`.
+      price_error: bound of E max_i |posted price - exact price| at every time; 0 for `mechanism_exact`.
+      decrease: sum over times of `mechanism_exact.largest_decrease` for prices by rollouts; 0 for exact ones.
 
     Derived here. A sale by prices that are off loses at most twice the error against the best one, prices cut off at 0
     lose at most the decrease, and the best sale is worth what the rounding does, up to what its discards gain: the
     decrease once more.
     """
     return value - 2 * price_error * jnp.sum(problem.arrivals) - 2 * decrease
-
-
-def monotone(values: Float[Array, "... S"]) -> Float[Array, "... S"]:
-    """M(F) = max over subsets G of F of `values(G)`: the least function above `values` that grows with F."""
-    num_sets = values.shape[-1]
-    for bit in range(num_sets.bit_length() - 1):
-        halves = values.reshape(*values.shape[:-1], -1, 2, 1 << bit)
-        values = halves.at[..., 1, :].max(halves[..., 0, :]).reshape(values.shape)
-    return values
-
-
-def largest_decrease(values: Float[Array, "... S"]) -> Float[Array, "..."]:
-    """max over G in F of `values(G) - values(F)`, >= 0: how far the value falls when nodes are added."""
-    return jnp.max(monotone(values) - values, axis=-1)
 
 
 def choose(prices: Float[Array, "... n"], weights: Float[Array, "... n"]) -> Int[Array, "..."]:
@@ -151,48 +125,11 @@ def misreport_gain(prices: Float[Array, "... n"], weights: Float[Array, "... n"]
     return utility(reports) - utility(weights)
 
 
-def _times(problem, weights):
+def by_time(problem, weights):
     """`[T, J, n]` weights and `[T, J]` arrivals; a Bernoulli problem has one type."""
     arrivals = problem.arrivals if problem.typed else problem.arrivals[:, None]
     weights = jnp.moveaxis(weights, 0, -1) if problem.typed else weights.T[:, None]
     return jnp.broadcast_to(weights, (*arrivals.shape, weights.shape[-1])), arrivals
-
-
-def exact(problem: Problem, mode: str = "closed_form") -> Exact:
-    """Exact prices and what they achieve, for n <= 12; `problem.reports` are ignored: buyers tell the truth.
-
-    Raises: ValueError for more nodes, another mode, and as `validate`.
-    """
-    checks.one_of("mode", mode, MODES)
-    validate(problem)
-    values = exact_law.values_to_go(problem.rounding, rounding.Params(mode=mode))
-    return _exact(problem, values)
-
-
-@jax.jit
-def _exact(problem, values):
-    num_nodes = problem.weights.shape[0]
-    inside = jnp.asarray(exact_law.membership(num_nodes))
-    sets = jnp.arange(1 << num_nodes)
-    without = sets[:, None] ^ (1 << jnp.arange(num_nodes))[None, :]
-    worth = monotone(values)[1:]
-    prices = jnp.where(inside[None], worth[:, :, None] - worth[:, without], jnp.inf)
-
-    def back(later, time):
-        prices, weights, arrivals = time
-        bought = choose(prices[None], weights[:, None])  # [J, S]
-        node, sale = jnp.maximum(bought, 0), bought >= 0
-        rest = without[sets[None], node]
-        earned = jnp.stack([jnp.take_along_axis(weights, node, axis=1), prices[sets[None], node]])
-        change = jnp.where(sale[None], earned + later[:, rest] - later[:, None], 0)
-        now = later + jnp.sum(arrivals[None, :, None] * change, axis=1)
-        return now, (bought, now)
-
-    last = jnp.zeros((2, 1 << num_nodes), values.dtype)
-    _, (bought, earlier) = jax.lax.scan(back, last, (prices, *_times(problem, problem.weights)), reverse=True)
-    welfare, revenue = jnp.moveaxis(jnp.concatenate([earlier, last[None]]), 1, 0)
-    choices = jnp.moveaxis(bought, 1, -1) if problem.typed else bought[:, 0]
-    return Exact(prices, choices, welfare, revenue, values)
 
 
 def posted_prices(
@@ -211,46 +148,9 @@ def _prices(plan, params, key, step, free):
     num_nodes = free.shape[0]
     missing = jnp.concatenate([jnp.zeros((1, num_nodes), bool), jnp.eye(num_nodes, dtype=bool)])
     starts = (free[None] & ~missing).T  # [n, n + 1]
-    values = _rollouts(plan, params.mode, draws.key_words(keys), step + 1, starts)
+    values = rollouts.values(plan, params.mode, draws.key_words(keys), step + 1, starts)
     worth = jnp.mean(values[:1] - values[1:], axis=1)  # of differences: exactly 0 for a node that changes nothing
     return jnp.where(free, jnp.maximum(worth, 0), jnp.inf)
-
-
-def _rollouts(plan, mode, words, first, starts):
-    """Values `[K, R]` earned from time `first` on, from each of the free sets `starts [n, K]`; lanes are K x R."""
-    (num_nodes, num_starts), num_runs = starts.shape, words[0].shape[0]
-    per_draw, num_types = draws.STEPS_PER_DRAW, plan.arrivals.shape[1]
-    nodes = jnp.arange(num_nodes, dtype=jnp.uint32)[:, None]
-    prepared = plans.safe(plan), plan
-
-    def lanes(x):
-        return jnp.broadcast_to(x[..., None, :], (*x.shape[:-1], num_starts, num_runs)).reshape(*x.shape[:-1], -1)
-
-    def several_times(block, carry):
-        drawn = None
-        if mode == "closed_form":
-            drawn = lanes(jnp.stack(draws.discard_words(tuple(w[None] for w in words), block, nodes)))
-
-        def one_time(part, carry):
-            free, value = carry
-            time = per_draw * block + part
-            safe, (order, weights, rates, proposing, arrivals) = jax.tree.map(lambda leaf: leaf[time], prepared)
-            event = draws.event(words, time)
-            kind = jnp.sum((jnp.cumsum(arrivals)[:, None] <= event.arrival[None]).astype(jnp.int32), axis=0)
-            match = jnp.where(jnp.arange(num_types)[:, None] == kind[None], event.match[None], 2)
-            discards = None if drawn is None else xla.Discards(drawn, part, lanes(event.shared))
-            # Nobody is matched or discarded before.
-            safe, proposing = (jnp.where(time >= first, count, 0) for count in (safe, proposing))
-            free, reward = xla.match_step(
-                free, lanes(match), discards, safe, order, weights, rates, proposing, arrivals
-            )
-            return free, value + reward
-
-        return jax.lax.fori_loop(0, per_draw, one_time, carry)
-
-    start = (jnp.repeat(starts, num_runs, axis=1), jnp.zeros(num_starts * num_runs, jnp.float32))
-    _, value = jax.lax.fori_loop(first // per_draw, plan.arrivals.shape[0] // per_draw, several_times, start)
-    return value.reshape(num_starts, num_runs)
 
 
 def validate(problem: Problem) -> None:
@@ -280,8 +180,8 @@ def step(problem: Problem, params: Params, state: State) -> tuple[State, Info]:
 
 def _step(problem, plan, params, state):
     dtype = problem.weights.dtype
-    weights, arrivals = _times(problem, problem.weights)
-    said = weights if problem.reports is None else _times(problem, problem.reports)[0]
+    weights, arrivals = by_time(problem, problem.weights)
+    said = weights if problem.reports is None else by_time(problem, problem.reports)[0]
     arrivals = arrivals.at[state.step].get(mode="fill", fill_value=0)
     prices = _prices(plan, params, state.key, state.step, state.free).astype(dtype)
     event = draws.event(draws.key_words(prng.stream(state.key, "rounding")), state.step)

@@ -11,7 +11,7 @@ import pytest
 from scipy import special
 
 from research.core import prng
-from research.matching import exact_law, mechanism, problems, rates, rounding
+from research.matching import exact_law, mechanism, mechanism_exact, problems, rates, rounding
 
 WEIGHTS, ARRIVALS = [[4, 3, 2, 5], [3, 5, 1, 4]], [0.5, 0.6, 0.8, 0.5]
 ALLOCATION = [[0.5, 0, 0, 0.25], [0, 0.6, 0, 0.2]]
@@ -51,7 +51,7 @@ def instances(num_types, num=120, num_nodes=4, num_steps=6):
 
 @pytest.mark.usefixtures("x64")
 def test_worked_values():
-    exact = mechanism.exact(worked(jnp.float64))
+    exact = mechanism_exact.exact(worked(jnp.float64))
     np.testing.assert_allclose(exact.rounding[0, -1], 6.65, rtol=0, atol=1e-9)
     np.testing.assert_allclose(exact.welfare[0, -1], 6.89, rtol=0, atol=1e-9)  # the philosopher's value here
     np.testing.assert_allclose(exact.prices[0, -1], [1.7, 3.0], rtol=0, atol=1e-9)
@@ -63,7 +63,7 @@ def exact_batch(num_types):
 
     def solve(weights, arrivals, x):
         problem = mechanism_of(problems.Problem(weights, arrivals), x)
-        exact = mechanism.exact(problem)
+        exact = mechanism_exact.exact(problem)
         return exact, exact_law.law_of_choices(problem.rounding, exact.choices).value
 
     with jax.enable_x64(True):
@@ -74,7 +74,7 @@ def exact_batch(num_types):
 @pytest.mark.parametrize("num_types", [0, 2])
 def test_welfare_is_at_least_the_rounding_from_every_time_and_set(num_types):
     exact, value = exact_batch(num_types)
-    floor = np.asarray(mechanism.monotone(jnp.asarray(exact.rounding)))
+    floor = np.asarray(mechanism_exact.monotone(jnp.asarray(exact.rounding)))
     assert np.all(exact.welfare >= floor - 1e-12)
     assert np.all(floor >= exact.rounding)
     assert np.mean(exact.welfare[:, 0, -1] > exact.rounding[:, 0, -1] * 1.01) > 0.9  # and usually far above
@@ -172,8 +172,8 @@ def test_runs_earn_what_their_prices_are_worth():
     assert abs(difference.mean()) <= limit(1) * difference.std(ddof=1) / math.sqrt(len(difference))
     assert np.all(value <= 6.89 + 1e-5)  # the philosopher's value
     np.testing.assert_allclose(np.median(value), 6.89, rtol=0, atol=1e-5)
-    exact = mechanism.exact(problem)
-    assert np.all(np.asarray(mechanism.largest_decrease(exact.rounding)) == 0)
+    exact = mechanism_exact.exact(problem)
+    assert np.all(np.asarray(mechanism_exact.largest_decrease(exact.rounding)) == 0)
     off = np.where(sets, np.abs(np.asarray(prices) - np.where(sets, exact.prices, 0)), 0).max(-1).mean(0).max()
     assert 0.01 < off < 0.5
     assert value.mean() >= mechanism.welfare_guarantee(problem, exact.rounding[0, -1], off)
@@ -248,8 +248,8 @@ def test_monotone_is_the_largest_value_of_a_subset():
     values = np.random.default_rng(0).random((3, 16))
     subsets = [[g for g in range(16) if g & f == g] for f in range(16)]
     truth = np.stack([values[:, below].max(1) for below in subsets], 1)
-    np.testing.assert_array_equal(mechanism.monotone(jnp.asarray(values)), truth)
-    np.testing.assert_array_equal(mechanism.largest_decrease(jnp.asarray(values)), (truth - values).max(1))
+    np.testing.assert_array_equal(mechanism_exact.monotone(jnp.asarray(values)), truth)
+    np.testing.assert_array_equal(mechanism_exact.largest_decrease(jnp.asarray(values)), (truth - values).max(1))
 
 
 def test_the_guarantee_counts_errors_once_for_every_arrival():
@@ -280,7 +280,7 @@ def test_bad_problems_are_named(changes, message):
     problem = broken(**changes)
     for call in (
         lambda: mechanism.run(problem, mechanism.Params(4), prng.root_key(0)),
-        lambda: mechanism.exact(problem),
+        lambda: mechanism_exact.exact(problem),
     ):
         with pytest.raises(ValueError, match=message):
             call()
@@ -292,11 +292,11 @@ def test_bad_problems_are_named(changes, message):
         (lambda: mechanism.Params(0), r"Params\.num_steps must be >= 1, got 0"),
         (lambda: mechanism.Params(1, 0), r"Params\.num_rollouts must be >= 1, got 0"),
         (lambda: mechanism.Params(1, mode="pivotal"), r"Params\.mode must be one of .*, got 'pivotal'"),
-        (lambda: mechanism.exact(worked(jnp.float32), "bins"), r"mode must be one of .*, got 'bins'"),
+        (lambda: mechanism_exact.exact(worked(jnp.float32), "bins"), r"mode must be one of .*, got 'bins'"),
         (lambda: mechanism.run(worked(jnp.float32), mechanism.Params(4)), r"key must be given unless a state is"),
         (lambda: mechanism.run(worked(jnp.float32), mechanism.Params(5), prng.root_key(0)), r"<= 4, the times left"),
         (
-            lambda: mechanism.exact(mechanism.Problem(jnp.ones((13, 1)), jnp.ones(1), jnp.ones((13, 1)))),
+            lambda: mechanism_exact.exact(mechanism.Problem(jnp.ones((13, 1)), jnp.ones(1), jnp.ones((13, 1)))),
             r"number of offline nodes must be <= 12",
         ),
     ],

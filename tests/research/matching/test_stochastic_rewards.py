@@ -11,6 +11,7 @@ from scipy import special
 
 from research.core import prng
 from research.matching import stochastic_oracles as oracles
+from research.matching import stochastic_problems as sp
 from research.matching import stochastic_rewards as sr
 
 WORKED = {
@@ -163,7 +164,7 @@ def test_perturbed_policies_follow_their_perturbation(policy):
 @pytest.mark.parametrize(("policy", "published"), [("balance", 0.634), ("perturbed_greedy", 0.630), ("random", 0.630)])
 def test_ratio_on_the_upper_triangular_graph(policy, published):
     """Both sides are means of 2,000 runs with a standard error of 0.0021 each."""
-    problem = sr.upper_triangular(20, 0.05)
+    problem = sp.upper_triangular(20, 0.05)
     value, offered = simulate(policy, 400)(
         jax.tree.map(lambda leaf: leaf[None], problem), prng.replicate_keys(prng.root_key(0), 2000)
     )
@@ -175,7 +176,7 @@ def test_ratio_on_the_upper_triangular_graph(policy, published):
 
 
 def test_matching_program_of_the_upper_triangular_graph():
-    problem = sr.upper_triangular(6, 0.25)
+    problem = sp.upper_triangular(6, 0.25)
     assert problem.success.shape == (6, 24)
     np.testing.assert_allclose(oracles.matching_program(problem.success, problem.weights)[0], 6, rtol=0, atol=1e-6)
 
@@ -203,8 +204,8 @@ def test_an_arrival_without_a_willing_node_is_lost():
 
 
 def test_permuting_renames_the_nodes_and_nothing_else():
-    problem = sr.ad_clicks(prng.root_key(1), 5, 7)
-    other = sr.permuted(prng.root_key(2), problem)
+    problem = sp.ad_clicks(prng.root_key(1), 5, 7)
+    other = sp.permuted(prng.root_key(2), problem)
     order = np.argsort(problem.weights)
     renamed = np.argsort(other.weights)
     assert not np.array_equal(order, renamed)
@@ -212,7 +213,7 @@ def test_permuting_renames_the_nodes_and_nothing_else():
 
 
 def test_ad_clicks_have_the_density_and_median_asked_for():
-    problem = sr.ad_clicks(prng.root_key(3), 300, 400, density=0.25, median=0.02, spread=0.8)
+    problem = sp.ad_clicks(prng.root_key(3), 300, 400, density=0.25, median=0.02, spread=0.8)
     sr.validate(problem)
     edges = np.asarray(problem.success) > 0
     error = math.sqrt(0.25 * 0.75 / edges.size)
@@ -266,15 +267,15 @@ def test_bad_problems_are_named(change, message):
         (lambda: sr.Params(0), r"Params\.num_steps must be >= 1, got 0"),
         (lambda: sr.Params(1, "best"), r"Params\.policy must be one of .*, got 'best'"),
         (lambda: sr.run(problem_of(**GOOD, dtype=jnp.float32), sr.Params(2)), r"key must be given"),
-        (lambda: sr.exact_value(sr.upper_triangular(5, 0.25), sr.Params(1)), r"arrivals must lie in \[1, 16\], got 20"),
+        (lambda: sr.exact_value(sp.upper_triangular(5, 0.25), sr.Params(1)), r"arrivals must lie in \[1, 16\], got 20"),
         (lambda: sr.exact_value(problem_of(**GOOD, dtype=jnp.float32), sr.Params(1, "random")), r"Params\.policy must"),
-        (lambda: sr.optimum(sr.upper_triangular(25, 0.5)), r"<= 24 \(the values of all subsets would take 0\.25 GiB\)"),
-        (lambda: sr.upper_triangular(0, 0.5), r"num_nodes must be >= 1, got 0"),
-        (lambda: sr.upper_triangular(2, 0.0), r"probability must be positive and finite, got 0\.0"),
-        (lambda: sr.upper_triangular(2, 1.5), r"probability must lie in \[0, 1\], got 1\.5"),
-        (lambda: sr.ad_clicks(prng.root_key(0), 2, 2, density=2.0), r"density must lie in \[0, 1\], got 2\.0"),
-        (lambda: sr.ad_clicks(prng.root_key(0), 2, 2, median=0.0), r"median must be positive and finite, got 0\.0"),
-        (lambda: sr.ad_clicks(prng.root_key(0), 2, 2, spread=-1.0), r"spread must be >= 0, got -1\.0"),
+        (lambda: sr.optimum(sp.upper_triangular(25, 0.5)), r"<= 24 \(the values of all subsets would take 0\.25 GiB\)"),
+        (lambda: sp.upper_triangular(0, 0.5), r"num_nodes must be >= 1, got 0"),
+        (lambda: sp.upper_triangular(2, 0.0), r"probability must be positive and finite, got 0\.0"),
+        (lambda: sp.upper_triangular(2, 1.5), r"probability must lie in \[0, 1\], got 1\.5"),
+        (lambda: sp.ad_clicks(prng.root_key(0), 2, 2, density=2.0), r"density must lie in \[0, 1\], got 2\.0"),
+        (lambda: sp.ad_clicks(prng.root_key(0), 2, 2, median=0.0), r"median must be positive and finite, got 0\.0"),
+        (lambda: sp.ad_clicks(prng.root_key(0), 2, 2, spread=-1.0), r"spread must be >= 0, got -1\.0"),
         (lambda: oracles.configuration_program(np.full((1, 17), 0.1), [1.0]), r"<= 65536, got 131072"),
         (lambda: oracles.policy_value(np.ones((1, 1)), [1.0], max, "last"), r"ties must be one of .*, got 'last'"),
         (lambda: oracles.optimum([[2.0]], [1.0]), r"success must lie in \[0, 1\], got 2\.0"),
