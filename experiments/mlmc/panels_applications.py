@@ -7,8 +7,8 @@ from experiments.lib.tables import Measured
 from experiments.mlmc.panels_looks import METHODS
 
 __all__ = [
-    "cases_of", "cost_panel", "estimate", "estimates_panel", "excess_of_rule", "leaves_for", "levels_panel", "multilevel_error",
-    "name", "percent", "quick_look", "rate", "replicate_variance", "score", "work",
+    "cases_of", "cost_panel", "estimate", "estimates_panel", "excess_of_rule", "leaves_for", "levels_panel",
+    "multilevel_error", "name", "percent", "quick_look", "rate", "replicate_variance", "score", "work",
 ]  # fmt: skip
 
 NAMES = {
