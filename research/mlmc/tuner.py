@@ -304,8 +304,8 @@ def tune(
       bases: candidates of every b_d, increasing.
       inner_rates: candidates of r_1, ..., r_{D-1}, increasing; the best r_0 follows by a formula.
       estimators: candidates of `read.ESTIMATORS`. Others than "single" are compared with it on the same replicates, at
-        the chosen r and at two smaller and two larger r_0, and taken where the upper end of the interval of their
-        variance is below.
+        the chosen r, and one is taken where the interval of the ratio of variances lies below 1; it then tries two
+        smaller and two larger r_0.
       moments: smallest p_0 of the moment profile, > 2.
       sweeps: passes over all coordinates.
 
@@ -365,25 +365,29 @@ def _choose_estimator(pilot, best, upper, predicted, estimators, level):
     """r, estimator, ratios of variances, and the prediction, after a comparison on the same replicates.
 
     The sample variance of neither shows the rare levels, but both miss the same ones: their ratio is taken times the
-    prediction for single terms, which has them.
+    prediction for single terms, which has them. Rivals meet at the r in hand; the winner then tries others.
     """
-    chosen, name, ratios = best.r, "single", {}
-    rivals = [e for e in estimators if e != "single"]
-    for rate in [best.r[0] + step for step in (0.0, -0.02, 0.02, -0.04, 0.04)] if rivals else ():
-        if not 0.5 + _MARGIN < rate <= upper:
-            continue
+    chosen, name, ratios, alone = best.r, "single", {}, {}
+
+    def trial(rival, rate):
         r = (rate, *best.r[1:])
-        single = best.levels.variance(rate) * bounds.expected_leaves(r, best.b)
-        alone = pilot.values(r, best.b, "single")
-        for rival in rivals:
-            values = pilot.values(r, best.b, rival)
-            ratio = values.var(axis=1) / alone.var(axis=1)
-            ratios[rival, rate] = float(values.var() / alone.var())
-            found = stats.t_interval(np.log(ratio), level)
-            if found.high < 0 and single * ratios[rival, rate] < predicted.mean:
-                spread = math.log(predicted.high / predicted.low) / 2 + float(found.high - found.low) / 2
-                middle = single * ratios[rival, rate]
-                ends = (np.asarray(middle * math.exp(sign * spread)) for sign in (-1, 1))
-                predicted = Interval(np.asarray(middle), *ends, predicted.n, level, "jackknife, paired ratio")
-                chosen, name = r, rival
+        if rate not in alone:
+            alone[rate] = pilot.values(r, best.b, "single")
+        values = pilot.values(r, best.b, rival)
+        ratios[rival, rate] = ratio = float(values.var() / alone[rate].var())
+        spread = stats.t_interval(np.log(values.var(axis=1) / alone[rate].var(axis=1)), level)
+        middle = ratio * best.levels.variance(rate) * bounds.expected_leaves(r, best.b)
+        half = math.log(predicted.high / predicted.low) / 2 + float(spread.high - spread.low) / 2
+        ends = (np.asarray(middle * math.exp(sign * half)) for sign in (-1, 1))
+        found = Interval(np.asarray(middle), *ends, predicted.n, level, "jackknife, paired ratio")
+        return (r, rival, found) if spread.high < 0 else None
+
+    won = [trial(rival, best.r[0]) for rival in estimators if rival != "single"]
+    won = sorted((found for found in won if found is not None), key=lambda found: found[2].mean)
+    if won:
+        rates = [best.r[0] + step for step in (-0.04, -0.02, 0.02, 0.04)]
+        more = [trial(won[0][1], rate) for rate in rates if 0.5 + _MARGIN < rate <= upper]
+        chosen, name, predicted = min(
+            [won[0], *(found for found in more if found is not None)], key=lambda found: found[2].mean
+        )
     return chosen, name, ratios, predicted

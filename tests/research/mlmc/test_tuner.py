@@ -210,9 +210,15 @@ def test_a_pilot_of_the_square():
 
 
 @pytest.mark.slow
-def test_two_depths_and_all_estimators():
-    # Measured before: B2 needs 74 at b = 0, about 27 at b = (2, 0); pairwise averages do not lose.
-    found = tuner.tune(walk("B2"), SEED, inner_rates=(0.56, 0.6), estimators=read.ESTIMATORS)
-    assert found.certificate.work_normalised_variance.mean < 30
-    assert found.certificate.tried[(0.6,), (0, 0)] > 1.5 * found.certificate.work_normalised_variance.mean
-    assert found.estimator != "single"
+def test_base_exponents_help_a_square_outside():
+    # Measured: 66 at b = 0 and 16.5 at b = (3, 0), with r = (0.683, 0.592).
+    found = tuner.tune(walk("B2"), SEED, inner_rates=(0.56, 0.6))
+    assert found.certificate.work_normalised_variance.mean < 27
+    assert found.certificate.tried[found.r[1:], (0, 0)] > 1.5 * found.certificate.work_normalised_variance.mean
+
+
+@pytest.mark.slow
+def test_averages_over_blocks_beat_single_terms():
+    found = tuner.tune(walk("A1"), SEED, bases=(0,), estimators=read.ESTIMATORS)
+    assert found.estimator == "block"
+    assert found.certificate.work_normalised_variance.mean < 0.75 * second_moments.best_rate(walk("A1"))[1]
