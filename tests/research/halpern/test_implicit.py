@@ -33,7 +33,11 @@ REGULARISERS = {
 }
 
 
-@pytest.mark.parametrize("name", REGULARISERS)
+#: Without a constraint, and for |u|_1, nothing happens that does not happen inside a box or on a simplex.
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("none", "l1")]
+
+
+@pytest.mark.parametrize("name", ["box", "simplex", *OTHERS])
 def test_least_squares(name, x64):
     """12 rows in 4 dimensions, strongly monotone: derivatives by the targets and by the features."""
     rng = np.random.default_rng(5)

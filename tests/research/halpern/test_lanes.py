@@ -68,7 +68,7 @@ def test_a_lane_is_the_method_alone_on_its_keys(problem, params):
     together = many(problem, params, state)
     shared = {"step": state.step, "coin_key": state.coin_key}
     alone = jax.tree.map(lambda leaf: leaf[2], state._replace(step=jnp.zeros(3), coin_key=jnp.zeros(3)))
-    result = page.run(problem, params, state=alone._replace(**shared))
+    result = jax.jit(lambda state: page.run(problem, params, state=state))(alone._replace(**shared))
     np.testing.assert_allclose(together.trace.residual[2], result.trace.residual, rtol=1e-4)
     assert loops.total(together.state.ledger.calls)[2] == loops.total(result.state.ledger.calls)
 
@@ -161,7 +161,7 @@ def test_starts_may_differ(problem, params):
 @pytest.mark.parametrize("method", [forward_backward, svrg_anchored], ids=lambda m: m.__name__.rsplit(".", 1)[-1])
 def test_other_methods_run_as_lanes(method, problem):
     params = method.Params(num_steps=2, stride=4)
-    result = lanes.run(method, problem, params, prng.root_key(0), 2)
+    result = jax.jit(lambda key: lanes.run(method, problem, params, key, 2))(prng.root_key(0))
     assert result.trace.residual.shape == (2, 2)
     assert result.state.step.shape == ()
     np.testing.assert_array_equal(result.status, [Status.OK, Status.OK])

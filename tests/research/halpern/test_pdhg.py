@@ -38,9 +38,9 @@ def test_the_worked_program(x64):
     matrix = jax.vmap(problem.inclusion.operator.forward)(jnp.eye(4)).T
     np.testing.assert_allclose(np.linalg.norm(matrix, 2), NORM, atol=1e-12)
     params = pdhg.Params(num_steps=1, stride=1, step_size=0.99 / NORM, restarts=False)
-    state = pdhg.init(problem, params)
+    state, step = jax.jit(pdhg.init)(problem, params), jax.jit(pdhg.step)
     for k in range(3):
-        state, _ = pdhg.step(problem, params, state)
+        state, _ = step(problem, params, state)
         np.testing.assert_allclose(state.candidate.x, X[k], atol=1e-12)
         np.testing.assert_allclose(state.last, DISTANCES[k], atol=1e-12)
         if k == 0:

@@ -185,7 +185,7 @@ def test_lanes_share_the_coins():
 
 def test_divergence_is_a_status_and_not_a_nan():
     params = dataclasses.replace(PLAIN, num_steps=20, step_size=5.0, inner_steps=100, unsafe=True)
-    result = resolvent.run(test_vr_forb.bilinear(), params, prng.root_key(0))
+    result = jax.jit(resolvent.run)(test_vr_forb.bilinear(), params, prng.root_key(0))
     assert result.status == Status.DIVERGED
     assert np.isfinite(result.u).all()
 
@@ -195,7 +195,7 @@ def test_authors_schedule_replays_the_figure_only_when_asked_for():
     with pytest.raises(ValueError, match="unsafe must be True"):
         resolvent.Params(num_steps=1, schedule="authors")
     params = resolvent.Params(num_steps=3, schedule="authors", restart=0.0, unsafe=True)
-    result = resolvent.run(problem, params, prng.root_key(0))
+    result = jax.jit(resolvent.run)(problem, params, prng.root_key(0))
     lengths = np.floor(0.05 * 32 * np.log(np.arange(3) + 2)).astype(int)
     spent = np.diff(loops.total(result.trace.calls), prepend=0) - 32 - 2 * lengths
     assert np.all(spent % 32 == 0)

@@ -102,10 +102,13 @@ def bilinear(size=4):
     return vr_forb.Problem(linear_inclusions.Linear(jnp.diag(signs)[::-1], jnp.ones(size)), jnp.zeros(size))
 
 
+play = jax.jit(vr_forb.run)
+
+
 def test_calls_are_counted_from_the_coins():
     problem, params = vr_forb.example(prng.root_key(0))
     n = problem.inclusion.num_components
-    result = vr_forb.run(problem, params, prng.root_key(1))
+    result = play(problem, params, prng.root_key(1))
     calls = loops.total(result.trace.calls)
     renewals = (np.diff(calls, prepend=n) - 2 * params.stride) / n
     assert np.all(renewals == np.round(renewals))
@@ -115,7 +118,7 @@ def test_calls_are_counted_from_the_coins():
 
 def test_divergence_is_a_status_and_not_a_nan():
     params = vr_forb.Params(num_steps=20, stride=50, step_size=5.0, unsafe=True)
-    result = vr_forb.run(bilinear(), params, prng.root_key(0))
+    result = play(bilinear(), params, prng.root_key(0))
     assert result.status == Status.DIVERGED
     assert np.isfinite(result.u).all()
     assert np.isfinite(result.trace.residual).all()
@@ -124,7 +127,8 @@ def test_divergence_is_a_status_and_not_a_nan():
 
 
 def test_a_strongly_monotone_inclusion_is_solved_to_tolerance():
-    result = vr_forb.run(worked_problem(0.5), vr_forb.Params(num_steps=60, stride=20, tolerance=1e-5), prng.root_key(0))
+    params = vr_forb.Params(num_steps=60, stride=20, tolerance=1e-5)
+    result = play(worked_problem(0.5), params, prng.root_key(0))
     assert result.status == Status.CONVERGED
     assert result.trace.residual[-1] <= 1e-5
 
