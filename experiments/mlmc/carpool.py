@@ -7,8 +7,8 @@ theory alone, s > 0 the particle mesh with s steps.
 Metrics `[R, shell]`, (Mpc/h)^3, for matter and two kinds of tracer: `slow/<kind>`, `check/<kind>`,
 `fast<s>/<kind>`, `mean<s>/<kind>`. Results: `wave_number` `[shell]`; for each surrogate and kind `[shell]` the variance
 reduction out of sample with its interval (`reduction`, `low`, `high`), by kind of beta, and `explained`, R^2; for each
-group `[R, shell]` the mean of its slow runs (`plain`), of the independent ones (`check`) and its `estimate`, in units of
-the mean spectrum; `surrogate_error` `[shell]`, the standard error that the surrogate's mean adds to every estimate.
+group `[R, shell]` the mean of its slow runs (`plain`), of the independent ones (`check`) and its `estimate`, in units
+of the mean spectrum; `surrogate_error` `[shell]`, the standard error that the surrogate's mean adds to every estimate.
 Source: `chartier:21`, `ding:24`.
 """
 

@@ -4,6 +4,7 @@ Shells are given in units of the fundamental mode 2 pi / box, in which every squ
 a mode on the edge of a shell falls on the same side in every precision.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -34,29 +35,34 @@ def shells(mesh: int, width: float = 1.0, most: float | None = None) -> tuple[fl
 
 
 def _places(mesh: int, edges: tuple[float, ...]) -> Array:
-    """For each stored mode its shell, 0, ..., K - 1, or K for none."""
-    squared = fields.squared_numbers(mesh)
-    bounds = jnp.asarray(np.ceil(np.square(edges)).astype(np.int32))  # n^2 >= edge^2 is n^2 >= ceil(edge^2)
-    above = jnp.searchsorted(bounds, squared.reshape(-1), side="right")
-    number = len(edges) - 1
-    return jnp.where(above == 0, number, jnp.minimum(above - 1, number))
+    """For each stored mode its shell, 0, ..., K - 1, or K for none: looked up by its squared number."""
+    squared = np.arange(3 * (mesh // 2) ** 2 + 1)
+    shell = np.searchsorted(np.square(edges), squared, side="right") - 1
+    table = np.where((shell < 0) | (shell >= len(edges) - 1), len(edges) - 1, shell).astype(np.int32)
+    return jnp.asarray(table)[fields.squared_numbers(mesh).reshape(-1)]
 
 
-def _sums(values: Float[Array, " M"], mesh: int, edges: tuple[float, ...]) -> Float[Array, " K"]:
-    number = len(edges) - 1
-    weight = fields.half_modes(mesh).reshape(-1).astype(values.dtype)
-    return jax.ops.segment_sum(values * weight, _places(mesh, edges), number + 1)[:number]
+@functools.lru_cache(maxsize=16)
+def _tally(mesh: int, edges: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """On the host, plane by plane: modes in each shell, and the sum of their lengths in fundamental modes."""
+    number = np.concatenate([np.arange(mesh // 2), np.arange(-(mesh // 2), 0)]) ** 2
+    modes, lengths = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
+    for x in number:
+        length = np.sqrt(x + number[:, None] + number[None, :]).reshape(-1)
+        modes += np.histogram(length, edges)[0]
+        lengths += np.histogram(length, edges, weights=length)[0]
+    return modes, lengths
 
 
-def counts(mesh: int, edges: tuple[float, ...], dtype=jnp.float32) -> Float[Array, " K"]:
-    """Modes in each shell."""
-    return _sums(jnp.ones(mesh * mesh * (mesh // 2 + 1), dtype), mesh, edges)
+def counts(mesh: int, edges: tuple[float, ...]) -> np.ndarray:
+    """Modes in each shell, of both signs, `[K]`."""
+    return _tally(mesh, tuple(edges))[0]
 
 
-def wave_numbers(mesh: int, edges: tuple[float, ...], box: float, dtype=jnp.float32) -> Float[Array, " K"]:
+def wave_numbers(mesh: int, edges: tuple[float, ...], box: float) -> Float[Array, " K"]:
     """Mean wave number of the modes in each shell, h/Mpc."""
-    length = jnp.sqrt(fields.squared_numbers(mesh).reshape(-1).astype(dtype))
-    return _sums(length, mesh, edges) / counts(mesh, edges, dtype) * (2 * np.pi / box)
+    modes, lengths = _tally(mesh, tuple(edges))
+    return jnp.asarray(lengths / modes * 2 * np.pi, jnp.asarray(box).dtype) / box
 
 
 def power(delta: Array, edges: tuple[float, ...], box: float | Float[Array, ""]) -> Spectrum:
@@ -69,9 +75,11 @@ def power(delta: Array, edges: tuple[float, ...], box: float | Float[Array, ""])
     """
     mesh = delta.shape[-2]
     squares = (delta.real**2 + delta.imag**2).reshape(-1)
-    modes = counts(mesh, edges, squares.dtype)
+    modes = jnp.asarray(counts(mesh, edges), squares.dtype)
+    weighted = squares * fields.half_modes(mesh).reshape(-1).astype(squares.dtype)
+    total = jax.ops.segment_sum(weighted, _places(mesh, edges), len(edges))[:-1]
     scale = jnp.asarray(box, squares.dtype) ** 3 / float(mesh) ** 6
-    return Spectrum(wave_numbers(mesh, edges, box, squares.dtype), _sums(squares, mesh, edges) / modes * scale, modes)
+    return Spectrum(wave_numbers(mesh, edges, jnp.asarray(box, squares.dtype)), total / modes * scale, modes)
 
 
 def contrast(painted: Float[Array, "N N N"]) -> Array:

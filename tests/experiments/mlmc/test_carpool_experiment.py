@@ -19,15 +19,15 @@ def planted(explained, groups=8, pairs=12, shells=3, seed=0):
         c = draw()
         own = draw(np.sqrt(1 - explained))
         curves |= {
-            f"slow/{kind}": 20 + np.sqrt(explained) * c + own, f"check/{kind}": 20 + draw(), f"fast3/{kind}": 50 + 2 * c,
-            f"mean3/{kind}": 50 + 2 * draw(0.1),
+            f"slow/{kind}": 20 + np.sqrt(explained) * c + own, f"check/{kind}": 20 + draw(),
+            f"fast3/{kind}": 50 + 2 * c, f"mean3/{kind}": 50 + 2 * draw(0.1),
         }  # fmt: skip
     return curves
 
 
 CONFIG = ml_collections.ConfigDict({
-    "problem": {"particles": 8, "width": 1.0, "box": 16.0}, "algo": {"surrogates": (3,), "betas": ("diagonal", "hybrid")},
-    "seed": 0,
+    "problem": {"particles": 8, "width": 1.0, "box": 16.0},
+    "algo": {"surrogates": (3,), "betas": ("diagonal", "hybrid")}, "seed": 0,
 })  # fmt: skip
 
 
@@ -37,8 +37,8 @@ def analysed():
 
 
 def test_the_analysis_finds_the_planted_share(analysed):
-    """96 pairs, nine shells of three kinds. The logarithm of a variance ratio of correlation .89 has a standard deviation
-    below .15 each: the mean of nine is within six of log 5, less the cost of a fitted beta, below .02."""
+    """96 pairs, nine shells of three kinds. The logarithm of a variance ratio of correlation .89 has a standard
+    deviation below .15 each: the mean of nine is within six of log 5, less the cost of a fitted beta, below .02."""
     found = [np.log(analysed[f"reduction3/{kind}/diagonal"]) for kind in carpool.KINDS]
     assert np.mean(found) == pytest.approx(np.log(5), abs=6 * 0.15 / 3 + 0.02)
     for kind in carpool.KINDS:

@@ -94,7 +94,9 @@ def test_the_window_is_that_of_clouds(x64):
     at = np.stack([shift, np.zeros(64), np.zeros(64)])
     modes = jax.vmap(lambda x: jnp.fft.rfftn(painting.paint(x[:, None], 8)))(jnp.asarray(at.T))
     phase = np.exp(2j * np.pi * 3 * shift / 8)
-    assert np.mean(np.asarray(modes)[:, 3, 0, 0] * phase).real == pytest.approx(painting.window(8)[3, 0, 0], rel=1e-3)
+    assert np.mean(np.asarray(modes)[:, 3, 0, 0] * phase).real == pytest.approx(
+        float(painting.window(8, jnp.float64)[3, 0, 0]), rel=1e-3
+    )
 
 
 def plane_wave(mesh, amplitude):
