@@ -15,8 +15,8 @@ CASES = {
     "credit": ("forward", {}, (0.6,), (2,), 8192),
     "gain": ("experiment", {"design": ((1.0, 0.5), (0.2, -1.0)), "scale": (1.0, 2.0)}, (0.65,), (2,), 8192),
 }  # fmt: skip
-#: A put less and a date less: most of a short run is compiling.
-QUICK = {"basket": ("put", {"exercises": 2, "assets": 5}, (0.6, 0.57), (0, 0), 2048)} | {
+#: A put less and one date for the other: most of a short run is compiling.
+QUICK = {"basket": ("put", {"exercises": 1, "assets": 5}, (0.6,), (0,), 4096)} | {
     case: CASES[case] for case in ("health", "credit", "gain")
 }
 
