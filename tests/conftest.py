@@ -9,19 +9,26 @@ runs in a process of its own here (experiments, kernels for chips), by tests mar
 and by those marked `slow`; and by every test under `JAX_DISABLE_MOST_OPTIMIZATIONS=0 make unit`.
 """
 
+import contextlib
+import fcntl
+import importlib
 import os
+from pathlib import Path
 
 from experiments.lib import backend
 
-# Before jax is imported. Only ALLOW_MULTIPLE_LIBTPU_LOAD changes function: without it two test processes cannot both
-# load libtpu. The others keep its start-up quiet.
+# Before jax and NumPy are imported. Of those for libtpu only ALLOW_MULTIPLE_LIBTPU_LOAD changes function: without it
+# two test processes cannot both load it; the others keep its start-up quiet. NumPy on one thread, as in experiments.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.update(MPLBACKEND="Agg")
+os.environ.update(MPLBACKEND="Agg", **backend.ONE_THREAD)
 if os.environ["JAX_PLATFORMS"] == "cpu":
     os.environ.update(backend.NO_TPU)
 
 import jax
 import pytest
+
+from experiments.lib import app
+from experiments.lib import config as config_lib
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_prng_impl", "threefry2x32")
@@ -39,8 +46,13 @@ def _optimize(effort):
 
 
 def pytest_collection_modifyitems(items):
-    """The longest file first: begun last, it would run alone on one core."""
-    items.sort(key=lambda item: item.path.name != "test_figures.py")
+    """The longest files first: begun last, one would run alone on one core. In a file, tests of one effort together."""
+    place = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
+    items.sort(key=lambda item: (not item.path.name.endswith("_figures.py"), place[item.path], _as_shipped(item)))
+
+
+def _as_shipped(item):
+    return any(item.get_closest_marker(mark) for mark in AS_SHIPPED)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -52,7 +64,7 @@ def _effort():
 @pytest.fixture(autouse=True)
 def _optimization(request, _effort):
     """The compiler's effort for one test; no program compiled with another effort takes part in it."""
-    wanted = any(request.node.get_closest_marker(mark) for mark in AS_SHIPPED)
+    wanted = _as_shipped(request.node)
     if CHOOSE and [wanted] != _effort:
         jax.clear_caches()
         _effort[:] = [_optimize(wanted)]
@@ -63,3 +75,46 @@ def x64():
     """Double precision for one test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="session")
+def quick_root(tmp_path_factory):
+    """Root of the quick runs, one for all tests and for all test processes."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "quick"
+
+
+@pytest.fixture(scope="session")
+def quick_run(quick_root):
+    """`quick_run(reference) -> (exit code, run directory)`: a config's run, done in this process unless it is there.
+
+    A process of its own would mostly start. Where another test process is at the same run, it is waited for.
+    """
+    return lambda reference: _quick_run(reference, quick_root)
+
+
+def _quick_run(reference: str, root: Path) -> tuple[int, Path]:
+    resolved = config_lib.resolve(reference)
+    module = f"experiments.{resolved.config.experiment}"
+    given = [f"--config={reference}", f"--root={root}", "--compile_cache=off", "--quiet"]
+    root.mkdir(parents=True, exist_ok=True)
+    with open(root / f"{resolved.directory.name}.lock", "w") as lock, _restored():
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        code = app.launch(importlib.import_module(module).main, given, default_config=reference, module=module)
+    return code, root / resolved.directory
+
+
+@contextlib.contextmanager
+def _restored():
+    """Puts back what a run sets for its process. The working tree may be edited while tests run: one revision."""
+    names = ("jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl", "jax_threefry_partitionable")
+    before, revision = {name: getattr(jax.config, name) for name in names}, os.environ.get("EQUIPOISE_REVISION")
+    os.environ["EQUIPOISE_REVISION"] = "as-tested"
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        del os.environ["EQUIPOISE_REVISION"]
+        if revision is not None:
+            os.environ["EQUIPOISE_REVISION"] = revision

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from experiments.data import fetch
-from experiments.lib import app
+from experiments.lib import app, rundir
 from experiments.lib import config as config_lib
 from experiments.lib import mesh as mesh_lib
+from paper_figures import catalog
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 WALK = CHECKOUT / "tests/experiments/toy/walk.py"
@@ -101,18 +102,38 @@ def start(environment, root):
 
 
 @pytest.fixture(scope="session")
-def player():
+def player(quick_run):
     """`player(family)(reference, overrides) -> (config, curves)`: every metric by name, `[points, R, ...]`; skips
-    without data."""
+    without data. Without overrides a quick config's curves are those of the run that the figures are drawn from."""
 
     def of_family(family):
-        return lambda reference, overrides=None: _play(f"configs/{family}/{reference}", overrides)
+        return lambda reference, overrides=None: _play(f"configs/{family}/{reference}", overrides, quick_run)
 
     return of_family
 
 
-def _play(reference, overrides):
+@pytest.fixture(scope="session")
+def finished(quick_run):
+    """`finished(family)(reference) -> rundir.Run`: the whole run of a quick config; skips without data."""
+    return lambda family: lambda reference: _finished(f"configs/{family}/{reference}", quick_run)
+
+
+def _finished(reference, quick_run):
+    for name in catalog.data_sets(config_lib.resolve(reference)):
+        if not fetch.cached(name):
+            try:
+                fetch.read(fetch.source(name))
+            except fetch.DataError as error:
+                pytest.skip(str(error))
+    code, path = quick_run(reference)
+    assert code == 0
+    return rundir.load(path)
+
+
+def _play(reference, overrides, quick_run):
     config = config_lib.resolve(reference, overrides).config
+    if overrides is None and reference.endswith("quick"):
+        return config, _finished(reference, quick_run).curves
     experiment = importlib.import_module(f"experiments.{config.experiment}")
     rows = []
     with jax.enable_x64(True) if config.numerics.x64 else contextlib.nullcontext():

@@ -1,7 +1,10 @@
-"""A family with one figure and one table, whose runs are written by a stand-in for the experiment's process."""
+"""A family with one figure and one table, whose runs are written by a stand-in for the experiment's process; and the
+real families' figures, whose quick runs are done in this one."""
 
 import json
+import re
 import sys
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ import pytest
 import paper_figures
 from experiments.lib import config as config_lib
 from experiments.lib import files, rundir
-from paper_figures import catalog, runner
+from paper_figures import catalog, make, runner
 
 CONFIG = """
 import ml_collections as mlc
@@ -129,3 +132,41 @@ def processes(monkeypatch):
 
     monkeypatch.setattr(runner, "_execute", execute)
     return commands
+
+
+def pytest_generate_tests(metafunc):
+    """`figure` is every figure and table of the family that the test's file is named after."""
+    if "figure" in metafunc.fixturenames:
+        family = re.fullmatch(r"test_(\w+)_figures", metafunc.module.__name__)[1]
+        names = [entry.name for entry in catalog.entries() if entry.name.startswith(f"{family}/")]
+        metafunc.parametrize("figure", names, ids=[name.partition("/")[2] for name in names])
+
+
+@pytest.fixture
+def draw_quick(quick_run, quick_root, tmp_path, monkeypatch, capsys):
+    """`draw_quick(figure)`: its quick runs, the picture, the claims. Skips where its data is not here."""
+    monkeypatch.setenv("EQUIPOISE_REVISION", "as-tested")  # the working tree may be edited while tests run
+
+    def execute(line, _):
+        (reference,) = [word.removeprefix("--config=") for word in line if word.startswith("--config=")]
+        try:
+            return quick_run(reference)[0], ""
+        except Exception:  # to be reported beside the command, as a process's would be
+            return 1, traceback.format_exc()
+
+    monkeypatch.setattr(runner, "_execute", execute)
+
+    def draw(figure):
+        command = [f"--only={figure}", "--form=quick", "--recompute", "--check", "--jobs=1"]
+        code = make.main([*command, f"--root={quick_root}", f"--out={tmp_path}"])
+        said = "\n".join(capsys.readouterr())
+        assert code == 0, said
+        record = tmp_path / f"{figure}.json"
+        if not record.exists():
+            assert "needs the data set" in said
+            pytest.skip(said.strip())
+        assert record.with_suffix(".pdf").exists() or record.with_suffix(".csv").exists()
+        found = json.loads(record.read_text())
+        assert found["runs"] or found["sources"], f"{figure} names neither a run nor a file"
+
+    return draw

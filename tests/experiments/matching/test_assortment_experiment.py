@@ -7,25 +7,13 @@ from experiments.matching import assortment as question
 from research.core import prng
 from research.matching import assortment, assortment_oracles
 
-MODELS, CONSTRAINTS = ("logit", "chain"), ("budget", "partition")
-CHANGES = {"problem.sizes": (3, 5), "run.num_steps": 2, "run.replicates": 3, "run.samples": 64}
 
-
-@pytest.fixture(scope="module")
-def played(play):
-    with pytest.MonkeyPatch.context() as only:  # a part of the contests: each is a compilation of its own
-        only.setattr(question, "MODELS", MODELS)
-        only.setattr(question, "CONSTRAINTS", CONSTRAINTS)
-        config, curves = play("assortment.py:quick", CHANGES)
-        return curves, question.optima(config, prng.replicate_keys(prng.root_key(config.seed), 3))
-
-
-def test_rules_lie_between_their_ratio_and_the_optimum(played):
-    curves, optima = played
-    for model in MODELS:
-        for constraint in CONSTRAINTS:
-            best = optima[f"{model}/{constraint}/optimum"]
-            found = curves[f"{model}/{constraint}/search"]
+def test_rules_lie_between_their_ratio_and_the_optimum(quick):
+    run = quick("assortment.py:quick")
+    for model in question.MODELS:
+        for constraint in question.CONSTRAINTS:
+            best = run.results[f"{model}/{constraint}/optimum"]
+            found = run.curves[f"{model}/{constraint}/search"]
             assert (found <= best * (1 + 1e-5)).all()
             if model != "chain":
                 assert (found >= assortment.guarantee(constraint, epsilon=0.1) * best * (1 - 1e-5)).all()

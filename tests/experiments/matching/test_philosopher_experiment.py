@@ -10,15 +10,13 @@ from pallas_kernels.subset_dp import peers
 from research.core import prng
 from research.matching import oracles
 
-SMALL = {"problem.case": ("er", 0.7, 5, 8), "problem.instances": 3, "run.num_steps": 2}
-
 
 def test_every_step_gives_the_value_that_lies_below_the_relaxation(play):
-    config, curves = play("philosopher.py:quick", SMALL)
+    config, curves = play("philosopher.py:quick")
     first, second = curves["philosopher"][:, 0]
     np.testing.assert_array_equal(first, second)
     key = prng.replicate_keys(prng.root_key(config.seed), 1)[0]
-    for one, value in zip(lanes.run_keys(key, 0, 3), first, strict=True):
+    for one, value in zip(lanes.run_keys(key, 0, config.problem.instances), first, strict=True):
         problem = jax.tree.map(lambda leaf: leaf[0], families.draw(one, (config.problem.case,), np.float32))
         reference = peers.bit_view_values(np.asarray(problem.weights), np.asarray(problem.arrivals))[-1]
         np.testing.assert_allclose(value, reference, rtol=1e-5)  # eight float32 sums of values near 3

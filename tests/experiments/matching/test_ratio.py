@@ -8,13 +8,10 @@ from experiments.matching import contenders
 from research.core import prng
 from research.matching import problems
 
-CASES = (("er", 0.5, 4, 8), ("ba", 2, 4, 6))
-
 
 @pytest.fixture(scope="module")
 def curves(play):
-    changes = {"problem.cases": CASES, "run.num_steps": 2, "run.replicates": 6}
-    return play("ratio.py:quick", changes)[1]
+    return play("ratio.py:quick")[1]
 
 
 def test_no_contender_beats_the_philosopher_nor_the_philosopher_the_bound(curves):

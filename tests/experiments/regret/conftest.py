@@ -7,3 +7,9 @@ import pytest
 def play(player):
     """`play(reference, overrides) -> (config, curves)`."""
     return player("regret")
+
+
+@pytest.fixture(scope="session")
+def quick(finished):
+    """`quick(reference) -> rundir.Run`."""
+    return finished("regret")

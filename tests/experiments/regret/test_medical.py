@@ -1,12 +1,8 @@
 """Medical costs: the losses of the paper's first shuffle, and a whole run with its published table."""
 
-import jax
 import numpy as np
 import pytest
 
-from experiments.data import fetch
-from experiments.lib import app, rundir
-from experiments.regret import medical
 from paper_figures import catalog, claims
 
 # Seed 473, cumulative loss per group in float64: young, middle, old, underweight, healthyweight, overweight, obese,
@@ -35,7 +31,7 @@ def numbers(text):
 
 @pytest.fixture(scope="module")
 def double(play):
-    return play("medical.py:quick", {"run.replicates": 1})[1]
+    return play("medical.py:quick")[1]
 
 
 @pytest.fixture(scope="module", params=["blocked", "recursion", "square_root"])
@@ -58,30 +54,14 @@ def test_losses_of_the_first_shuffle_in_float32(single, name):
     np.testing.assert_allclose(single[name][-1, 0], numbers(GOLDEN[name]), rtol=1e-4)
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """The run of the quick config, all ten shuffles."""
-    root = tmp_path_factory.mktemp("runs")
-    before = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
-    try:
-        fetch.read(fetch.source("insurance"))
-        arguments = ["--config=configs/regret/medical.py:quick", f"--root={root}", "--quiet", "--compile_cache=off"]
-        assert app.launch(medical.main, arguments, default_config="configs/regret/medical.py") == 0
-    except fetch.DataError as error:
-        pytest.skip(str(error))
-    finally:
-        jax.config.update("jax_enable_x64", before[0])
-        jax.config.update("jax_default_matmul_precision", before[1])
-    return rundir.load(rundir.find("configs/regret/medical.py:quick", root))
-
-
 @pytest.mark.parametrize("name", ["tab_medical_regret", "fig_medical", "fig_intro"])
-def test_the_quick_run_agrees_with_the_published_numbers(finished, name):
+def test_the_quick_run_agrees_with_the_published_numbers(quick, name):
     (entry,) = catalog.selected(catalog.entries(), [f"regret/{name}"])
-    judged = claims.judge(entry.name, claims.read(entry.expected), entry.load().claims([finished]), "quick")
+    measured = entry.load().claims([quick("medical.py:quick")])
+    judged = claims.judge(entry.name, claims.read(entry.expected), measured, "quick")
     assert judged
     assert {one.verdict for one in judged} == {claims.AGREES}
 
 
-def test_the_run_keeps_a_picture(finished):
-    assert (finished.path / "figures" / "regret.png").stat().st_size > 10_000
+def test_the_run_keeps_a_picture(quick):
+    assert (quick("medical.py:quick").path / "figures" / "regret.png").stat().st_size > 10_000

@@ -31,7 +31,7 @@ def test_red_comes_before_green(by_color):
 def test_the_ages_of_adult_come_one_after_the_other(play, question, order):
     if not fetch.cached("adult"):
         pytest.skip("UCI Adult is not cached; python -m experiments.data --fetch adult gets it")
-    rounds = play(f"sorted.py:{question},quick", {"run.replicates": 1, "algo.methods": ("baseline", "aa")})[1]["rounds"]
+    rounds = play(f"sorted.py:{question},quick")[1]["rounds"]
     ages = rounds[:, 0][:, list(order)]
     for earlier, later in ((0, 1), (1, 2)):
         begun = np.flatnonzero(ages[:, later])[0]
