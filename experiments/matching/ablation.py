@@ -24,6 +24,7 @@ def program(config, mesh):
     named = {"none": rates.VERTEX, "naor:25": rates.NSW, "braverman:24": rates.EDGE}
     scalings = rates.Rescaling(*(jnp.asarray([getattr(h, f) for h in named.values()], dtype) for f in ("eps", "delta")))
     pairs = jnp.asarray([(eps, delta) for eps in config.algo.eps for delta in config.algo.delta], dtype)
+    every = jax.tree.map(lambda *parts: jnp.concatenate(parts), scalings, rates.Rescaling(*pairs.T))
 
     def advance(_, batch, case):
         problem = jax.tree.map(lambda leaf: leaf[case], batch)
@@ -34,9 +35,12 @@ def program(config, mesh):
             rounded = rounding.from_allocation(problem, found.x, rescaling)
             return exact_law.law(rounded, params, validate=False).value
 
-        metrics = {mode: jax.lax.map(lambda h, mode=mode: value(h, mode), scalings) for mode in MODES}
-        grid = jax.lax.map(lambda pair: value(rates.Rescaling(pair[0], pair[1]), "closed_form"), pairs)
-        return case + 1, metrics | {"grid": grid, "dual": found.dual}
+        metrics = {
+            mode: jax.lax.map(lambda h, mode=mode: value(h, mode), every if mode == "closed_form" else scalings)
+            for mode in MODES
+        }
+        metrics["closed_form"], metrics["grid"] = jnp.split(metrics["closed_form"], [len(named)])
+        return case + 1, metrics | {"dual": found.dual}
 
     axes = {
         "case": tuple(map(families.label, cases)), "scaling": tuple(named),

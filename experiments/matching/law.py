@@ -17,6 +17,7 @@ GRID = tuple((k + 0.5) / 25 for k in range(25))
 
 
 def program(config, mesh):
+    import jax
     import jax.numpy as jnp
 
     from experiments.lib import lanes
@@ -31,7 +32,7 @@ def program(config, mesh):
         drawn = prng.per_step(prng.stream(key, "instance"), step)
         scale = jnp.asarray(step % 2, dtype)
         rescaling = rates.Rescaling(config.algo.eps * scale, config.algo.delta * scale)
-        metrics = {}
+        metrics, laws, survivals = {}, {}, {}
         for types in (0, setting.types):
             problem, x = audits.instance(
                 prng.stream(drawn, f"types{types}"), setting.nodes, setting.steps, types, dtype
@@ -39,12 +40,15 @@ def program(config, mesh):
             rounded = rounding.from_allocation(problem, x, rescaling)
             wanted = rates.survival(x, rescaling).T
             for mode in ("typed",) if types else MODES[:-1]:
-                marginal, slack = audits.errors(audits.free_law(rounded, mode, rescaling.threshold), wanted)
-                metrics |= {f"marginal/{mode}": marginal, f"dependence/{mode}": slack}
+                laws[mode], survivals[mode] = audits.free_law(rounded, mode, rescaling.threshold), wanted
             if not types:
                 keys = lanes.run_keys(drawn, 0, config.run.runs)
                 counts = simulation.simulate(rounded, keys, count_free=True, validate=False).free
                 metrics |= {"free": counts.reshape(-1), "survival": wanted.reshape(-1)}
+        stacked = jnp.stack(list(laws.values())), jnp.stack(list(survivals.values()))
+        marginals, slacks = jax.lax.map(lambda one: audits.errors(*one), stacked)
+        for mode, marginal, slack in zip(laws, marginals, slacks, strict=True):
+            metrics |= {f"marginal/{mode}": marginal, f"dependence/{mode}": slack}
         return step + 1, metrics
 
     pairs = tuple(f"{i} before {t}" for t in range(setting.steps + 1) for i in range(setting.nodes))
