@@ -2,7 +2,7 @@
 
 The level of a node of depth d is geometric conditioned on N <= M_d, so that its terms telescope to the link at the mean
 of 2**(b_d + M_d) children: the estimator is unbiased for nested Monte Carlo with so many inner samples, not for
-gamma_0. In return a replicate costs at most the product of 2**(b_d + M_d) leaves, and has all moments that the leaf has.
+gamma_0. In return a replicate costs at most the product of 2**(b_d + M_d) leaves, and has all moments of the leaf.
 Source: `syed:23`, section 5, which compares with it on its first problem, with r and M of `PUBLISHED`.
 """
 
