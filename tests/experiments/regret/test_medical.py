@@ -34,7 +34,11 @@ def double(play):
     return play("medical.py:quick")[1]
 
 
-@pytest.fixture(scope="module", params=["blocked", "recursion", "square_root"])
+#: The forms are compared with each other, and on these data, in `tests/research/regret`.
+FORMS = ["blocked", *(pytest.param(form, marks=pytest.mark.slow) for form in ("recursion", "square_root"))]
+
+
+@pytest.fixture(scope="module", params=FORMS)
 def single(play, request):
     return play("medical.py:quick", {"run.replicates": 1, "numerics.x64": False, "algo.form": request.param})[1]
 
