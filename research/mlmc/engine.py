@@ -13,13 +13,18 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from research.core import loops
 from research.core.types import Array, Bool, Float, Int
 from research.mlmc import layout, leaves, levels, pyramid, words
 from research.mlmc.layout import MAX_EXPONENT
 
-__all__ = ["Plan", "Tally", "Values", "block", "float_dtype", "nodes", "roots"]
+__all__ = [
+    "Plan", "Tally", "Values", "block", "combine", "float_dtype", "nodes", "roots", "rules", "start_tally",
+]  # fmt: skip
+
+_LEVELS = 33
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,13 +36,23 @@ class Plan:
     tiles: tuple[int, ...]  # C_d, length D + 1, powers of two, not increasing
     estimator: str = "single"
     leaves: str = "random"
+    levels: str = "independent"  # of the roots
     sums: str | None = None  # dtype of sums and links; None: that of the problem
     count: bool = True  # whether leaves are counted for each replicate
     statistics: bool = False  # whether to collect `Tally.levels`
 
     def rates(self, d: int) -> int:
-        """Number of levels that depth d can have."""
-        return min(2 * self.laws[d].last, MAX_EXPONENT - self.base[d] + 1)
+        """Length of the tables of depth d: all levels that a family can have, here or in `slow`."""
+        law = self.laws[d]
+        return _LEVELS if isinstance(law, levels.Geometric) else 2 * law.last
+
+    def weights(self, d: int) -> tuple[Any, Any]:
+        """P(N = n) and P(N >= n) of the levels that are drawn, float64."""
+        law, number = self.laws[d], self.rates(d)
+        if d == 0 and self.levels == "systematic":
+            tails = (1 - law.r) ** np.arange(number)
+            return law.r * tails, tails
+        return law.table(number), law.tails(number)
 
 
 class Tally(NamedTuple):
@@ -93,9 +108,10 @@ def _count(counter, number):
     return loops.count(loops.count(counter, number >> 1), number - (number >> 1))
 
 
-def _rules(problem, plan, d):
+def rules(problem: Any, plan: Plan, d: int) -> pyramid.Rules:
+    """How blocks of children of a node of depth d join."""
     logarithms = problem.inner == "logmeanexp" and d + 1 == problem.depth
-    tails = 1 / plan.laws[d].tails(plan.rates(d))
+    tails = 1 / plan.weights(d)[1]
     link, delta = (jax.vmap(functools.partial(function, d)) for function in (problem.link, problem.delta))
     return pyramid.Rules(link, delta, logarithms, plan.estimator, plan.base[d], tails)
 
@@ -105,8 +121,13 @@ def nodes(
 ) -> Values:
     """Values of a tile of C_d nodes of depth d < D from their keys and their states after y_d."""
 
+    systematic = d == 0 and plan.levels == "systematic"
+
     def codes():
-        level, third = levels.draw(plan.laws[d], words.level_words(keys))
+        if systematic:
+            level, third = levels.systematic(plan.laws[0].r, valid.size, words.level_words(keys)[0][0])
+        else:
+            level, third = levels.draw(plan.laws[d], words.level_words(keys))
         return layout.codes(plan.base[d] + level, valid, third)
 
     line = layout.lay_out(layout.materialized(keys[0][0], codes))
@@ -116,7 +137,7 @@ def nodes(
     left, right, tally = _walk(problem, plan, d, line, handle, states, tally)
     if innermost:
         tally = tally._replace(leaves=_count(tally.leaves, line.total))
-    value, tally = _combine(problem, plan, d, line.exponent, states, left, right, tally)
+    value, tally = combine(problem, plan, d, line.exponent, states, left, right, tally)
     number = None
     if plan.count:
         below = 1 << line.exponent
@@ -148,8 +169,8 @@ def _children(problem, plan, d, place, handle, states, tally):
 
 def _walk(problem, plan, d, line, handle, states, tally):
     """Both halves of every family, in sorted order: two `pyramid.Block`s of N rows."""
-    n, tile = plan.tiles[d], plan.tiles[d + 1]
-    rules = _rules(problem, plan, d)
+    n, tile = line.slot.shape[0], plan.tiles[d + 1]
+    how = rules(problem, plan, d)
     height, bits = tile.bit_length() - 1, layout.reversed_lanes(tile)
     # As many families can begin in a tile as it has places for the smallest.
     window = max(tile >> plan.base[d], 1)
@@ -159,8 +180,8 @@ def _walk(problem, plan, d, line, handle, states, tally):
 
     def blocks(place, tally):
         value, below, tally = _children(problem, plan, d, place, handle, states, tally)
-        theirs = layout.take(states, place.node) if rules.estimator != "single" else None
-        return theirs, pyramid.climb(rules, theirs, pyramid.base(rules, theirs, value, below)), tally
+        theirs = layout.take(states, place.node) if how.estimator != "single" else None
+        return theirs, pyramid.climb(how, theirs, pyramid.base(how, theirs, value, below)), tally
 
     like = jax.eval_shape(blocks, place, tally)[1][0]
     halves = jax.tree.map(lambda leaf: jnp.zeros((n + window, *leaf.shape[1:]), leaf.dtype), (like, like))
@@ -179,7 +200,7 @@ def _walk(problem, plan, d, line, handle, states, tally):
         one = None if theirs is None else layout.take(theirs, jnp.zeros(1, jnp.int32))
         large = e[0] > height
         number = (start - begins[first]) >> height
-        stack, *outside = pyramid.push(rules, one, stack, sizes[-1], height, number, jnp.where(large, e[0], height + 1))
+        stack, *outside = pyramid.push(how, one, stack, sizes[-1], height, number, jnp.where(large, e[0], height + 1))
         # The first family may be larger than a tile; what is written before its last tile is written over.
         inside = jax.tree.map(lambda new, old: old.at[0].set(jnp.where(large, new[0], old[0])), tuple(outside), inside)
         halves = jax.tree.map(lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, first, 0), halves, inside)
@@ -193,22 +214,22 @@ def _walk(problem, plan, d, line, handle, states, tally):
     return *jax.tree.map(lambda leaf: leaf[:n], halves), tally
 
 
-def _combine(problem, plan, d, exponent, states, left, right, tally):
+def combine(problem, plan, d, exponent, states, left, right, tally):
     """Values of nodes from the two halves of their families; both halves are the child of an only child."""
-    rules = _rules(problem, plan, d)
+    how = rules(problem, plan, d)
     a, b = left.mean, right.mean
     level, runs = exponent - plan.base[d], exponent >= 0
     n = jnp.clip(level, 0, plan.rates(d) - 1)
-    whole = pyramid.join(rules, states, exponent, left, right)
-    if rules.estimator == "single" or plan.statistics:
-        plain, delta = rules.link(states, whole.mean), rules.delta(states, a, b)
+    whole = pyramid.join(how, states, exponent, left, right)
+    if how.estimator == "single" or plan.statistics:
+        plain, delta = how.link(states, whole.mean), how.delta(states, a, b)
         term = jnp.where(level == 0, plain, delta).astype(a.dtype)
-    if rules.estimator == "single":
-        value = term * layout.take(jnp.asarray(1 / plan.laws[d].table(plan.rates(d)), a.dtype), n)
+    if how.estimator == "single":
+        value = term * layout.take(jnp.asarray(1 / plan.weights(d)[0], a.dtype), n)
     else:
         value = jnp.where(exponent == 0, left.coupled, whole.coupled)
     # A link may hide an infinite mean, such as max(-inf, 0). Logarithms of zero weights are no fault.
-    sound = [~jnp.isnan(x) & (x < jnp.inf) if rules.logarithms else jnp.isfinite(x) for x in (a, b)]
+    sound = [~jnp.isnan(x) & (x < jnp.inf) if how.logarithms else jnp.isfinite(x) for x in (a, b)]
     sound = functools.reduce(jnp.logical_and, (x.reshape(x.shape[0], -1).all(axis=-1) for x in sound))
     fine = runs & sound & jnp.isfinite(value)
     if plan.statistics:

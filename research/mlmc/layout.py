@@ -130,7 +130,7 @@ def _by_counting(code):
     shifts = _BITS * jnp.arange(_PER_WORD, dtype=jnp.uint32)[None, :, None]
     counts = (counters[:, None] >> shifts) & jnp.uint32((1 << _BITS) - 1)
     counts = counts.reshape(-1, columns)[:_CODES].astype(jnp.int32)
-    first = _before(counts.sum(axis=1), 0)
+    first = _before(counts.sum(axis=1, dtype=jnp.int32), 0)
     offset = materialized(first[-1], lambda: (first[:, None] + _before(counts, 1)).reshape(-1))
     at = rows * columns + jnp.arange(columns, dtype=jnp.int32)[None]
     return (take(offset, at) + before.astype(jnp.int32)).reshape(-1), first

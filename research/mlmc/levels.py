@@ -23,7 +23,7 @@ from research.core import validate
 from research.core.types import Array, Bool, Float, Int, UInt
 from research.mlmc.words import Words
 
-__all__ = ["WORDS", "Geometric", "Table", "draw", "systematic_counts", "tabulate"]
+__all__ = ["WORDS", "Geometric", "Table", "draw", "systematic", "tabulate"]
 
 #: Words that `draw` has; a third one is needed about once in 2**40 nodes, and is flagged.
 WORDS = 2

@@ -10,6 +10,7 @@ that is fixed beforehand (`deadline` says why). `step` runs a block of replicate
 Source: `syed:23`, Algorithm 1, which has b = 0. Departure: the halves are the first and the second, not odd and even.
 """
 
+import math
 from typing import NamedTuple
 
 import equinox as eqx
@@ -20,27 +21,29 @@ import numpy as np
 from research.core import loops, prng, validate
 from research.core.status import Status
 from research.core.types import Array, Bool, Float, Int, Key, UInt
-from research.mlmc import engine, levels, problems, walks, words
+from research.mlmc import bounds, engine, leaves, levels, problems, walks, words
 from research.mlmc.problems import NestedExpectation as Problem
 
 __all__ = [
-    "ESTIMATORS", "Info", "LEAVES", "Params", "Problem", "Replicates", "Result", "State", "example", "init",
-    "level_statistics", "plan", "replicates", "run", "start", "step",
+    "ESTIMATORS", "Info", "LEAVES", "LEVELS", "Params", "Problem", "Replicates", "Result", "State", "advance",
+    "block_info", "estimate", "example", "finish", "init", "level_statistics", "plan", "replicates", "result", "run",
+    "start", "step",
 ]  # fmt: skip
 
 ESTIMATORS = ("single", "coupled", "block")
 LEAVES = ("random", "sobol")
-_LARGEST_BASE = 20
+LEVELS = ("independent", "systematic")
 
 
 class Params(eqx.Module):
     r: tuple[float, ...] = eqx.field(static=True)  # length D, each in (1/2, 1)
     num_steps: int = eqx.field(static=True, default=64)  # blocks
     b: tuple[int, ...] | None = eqx.field(static=True, default=None)  # base exponents, in 0..20; None: zeros
-    block: int = eqx.field(static=True, default=4096)  # replicates of a block, a power of two
-    tiles: tuple[int, ...] | None = eqx.field(static=True, default=None)  # C_0 = block, ..., C_D; None: halves
+    block: int = eqx.field(static=True, default=16384)  # replicates of a block, a power of two
+    tiles: tuple[int, ...] | None = eqx.field(static=True, default=None)  # C_0 = block, ..., C_D; None: `plan`
     estimator: str = eqx.field(static=True, default="single")
     leaves: str = eqx.field(static=True, default="random")
+    levels: str = eqx.field(static=True, default="independent")  # of the roots; see `systematic`
     sums: str | None = eqx.field(static=True, default=None)  # dtype of sums and links; None: the problem's
     allow_infinite_variance: bool = eqx.field(static=True, default=False)
     strict: bool = eqx.field(static=True, default=False)  # raise where the variance may be infinite, not warn
@@ -52,8 +55,8 @@ class Params(eqx.Module):
         if self.b is not None:
             validate.require(len(self.b) == len(self.r), "Params.b", f"have {len(self.r)} entries, as r", self.b)
             for d, b in enumerate(self.b):
-                allowed = isinstance(b, int) and 0 <= b <= _LARGEST_BASE
-                validate.require(allowed, f"Params.b[{d}]", f"be an integer in 0..{_LARGEST_BASE}", b)
+                allowed = isinstance(b, int) and 0 <= b <= bounds.MAX_BASE
+                validate.require(allowed, f"Params.b[{d}]", f"be an integer in 0..{bounds.MAX_BASE}", b)
         _power_of_two("Params.block", self.block)
         if self.tiles is not None:
             wanted = f"have {len(self.r) + 1} entries, the first one Params.block"
@@ -65,6 +68,7 @@ class Params(eqx.Module):
             validate.require(list(self.tiles) == sorted(self.tiles)[::-1], "Params.tiles", "not increase", self.tiles)
         validate.one_of("Params.estimator", self.estimator, ESTIMATORS)
         validate.one_of("Params.leaves", self.leaves, LEAVES)
+        validate.one_of("Params.levels", self.levels, LEVELS)
         validate.one_of("Params.sums", self.sums, (None, "float32", "float64"))
 
 
@@ -77,7 +81,7 @@ class State(NamedTuple):
     step: Int[Array, ""]  # blocks done
     seed: UInt[Array, " 2"]
     next_id: UInt[Array, " 2"]  # low and high word of the first replicate to come
-    mean: Float[Array, ""]  # of the block means, and what rounding has taken from it, times the number of blocks:
+    total: Float[Array, ""]  # sum of the block means, and what rounding has taken from it
     rest: Float[Array, ""]
     leaves: loops.Counter
     slots: loops.Counter  # leaf lanes run; leaves / slots is the fill
@@ -97,6 +101,7 @@ class Info(NamedTuple):
     largest: Float[Array, ""]  # value of largest modulus
     largest_id: UInt[Array, " 2"]
     count: Int[Array, ""]  # finite replicates
+    first_bad: UInt[Array, " 2"]  # id of the first one that is not; 2**64 - 1 without one
     leaves: loops.Counter
     slots: loops.Counter
     overflow: Bool[Array, ""]
@@ -115,26 +120,45 @@ class Replicates(NamedTuple):
     overflow: Bool[Array, ""]  # whether a node was beyond the engine's range: its replicate is NaN
 
 
-def plan(problem: Problem, params: Params, *, statistics: bool = False) -> engine.Plan:
+def plan(problem: Problem, params: Params, *, statistics: bool = False, count: bool = True) -> engine.Plan:
     """The engine's static description, after the checks that need the problem.
+
+    Tiles are by default half a block at inner depths and a sixteenth for leaves: large where nodes are, so that all
+    sizes of family share a tile, small where leaves are, so that the last tile of a line wastes little.
 
     Raises: ValueError where r does not fit the depth, or the problem's functions do not fit together.
     """
     problems.check(problem, engine.float_dtype(problem))
     depth = problem.depth
     validate.require(len(params.r) == depth, "Params.r", f"have {depth} entries at depth {depth}", params.r)
+    if params.leaves == "sobol":
+        most = leaves.MAX_COORDINATES
+        number = problem.num_variates[depth]
+        validate.require(number <= most, f"num_variates[{depth}]", f"be at most {most} for a net of leaves", number)
+        validate.require(depth > 0, "Params.leaves", "be 'random' at depth 0", params.leaves)
     tiles = params.tiles
     if tiles is None:
-        tiles = tuple(max(params.block >> d, min(params.block, 256)) for d in range(depth + 1))
+        inner, last = max(params.block >> 1, 1), max(params.block >> 4, min(params.block, 16))
+        tiles = (params.block, *(inner,) * (depth - 1), min(last, inner))[: depth + 1]
     laws = tuple(levels.Geometric(r) for r in params.r)
     base = params.b or (0,) * depth
-    return engine.Plan(laws, base, tiles, params.estimator, params.leaves, params.sums, statistics=statistics)
+    return engine.Plan(
+        laws, base, tiles, params.estimator, params.leaves, params.levels, params.sums, count, statistics
+    )
+
+
+def _guard(problem, params):
+    """Says once, before anything runs, what random levels do to these links."""
+    if problem.depth and len(params.r) == problem.depth:
+        bounds.check_levels(
+            problem, params.r, b=params.b, allow_infinite_variance=params.allow_infinite_variance, strict=params.strict
+        )
 
 
 def start(problem: Problem, seed: UInt[Array, " 2"], first_id: UInt[Array, " 2"], params: Params) -> State:
     """A state from the two seed words themselves, at any replicate."""
     dtype = params.sums or engine.float_dtype(problem)
-    zero, none = loops.start_counter(), jnp.full(2, 0xFFFFFFFF, jnp.uint32)
+    zero, none = loops.start_counter(), jnp.asarray(_NO_ID)
     number = jnp.zeros((), dtype)
     seed, first_id = jnp.asarray(seed, jnp.uint32), jnp.asarray(first_id, jnp.uint32)
     return State(jnp.int32(0), seed, first_id, number, number, zero, zero, jnp.int32(0), none, jnp.int32(0))
@@ -145,7 +169,11 @@ def init(problem: Problem, params: Params, key: Key | None = None) -> State:
     if key is None:
         raise ValueError("key must be a PRNG key, got None.")
     plan(problem, params)
+    _guard(problem, params)
     return start(problem, jax.random.key_data(prng.stream(key, "read")), jnp.zeros(2, jnp.uint32), params)
+
+
+_NO_ID = np.full(2, 0xFFFFFFFF, np.uint32)
 
 
 def _first(mask):
@@ -153,12 +181,12 @@ def _first(mask):
     return jnp.min(jnp.where(mask, jnp.arange(mask.size, dtype=jnp.int32), mask.size))
 
 
-def step(problem: Problem, params: Params, state: State) -> tuple[State, Info]:
-    """One block: replicates next_id, ..., next_id + block - 1."""
-    first = (state.next_id[0], state.next_id[1])
-    lanes = jnp.arange(params.block, dtype=jnp.uint32)
-    ids = words.next_ids(first, lanes)
-    ran = engine.block(problem, plan(problem, params), tuple(state.seed), ids, jnp.ones(params.block, bool))
+def block_info(problem: Problem, params: Params, seed: UInt[Array, " 2"], first_id: UInt[Array, " 2"]) -> Info:
+    """What replicates first_id, ..., first_id + block - 1 give."""
+    first = (first_id[0], first_id[1])
+    ids = words.next_ids(first, jnp.arange(params.block, dtype=jnp.uint32))
+    planned = plan(problem, params, count=False)
+    ran = engine.block(problem, planned, (seed[0], seed[1]), ids, jnp.ones(params.block, bool))
     fine = jnp.isfinite(ran.value)
     x = jnp.where(fine, ran.value, 0)
     count = fine.sum(dtype=jnp.int32)
@@ -166,23 +194,31 @@ def step(problem: Problem, params: Params, state: State) -> tuple[State, Info]:
     away = jnp.where(fine, x - mean, 0)
     square = away**2
     at = jnp.argmax(jnp.abs(x))
-    info = Info(
-        state.next_id, mean, square.sum(), (square * away).sum(), (square**2).sum(), x[at],
-        jnp.stack([ids[0][at], ids[1][at]]), count, ran.tally.leaves, ran.tally.slots, ran.tally.overflow,
-    )  # fmt: skip
     worst = _first(~fine)
-    none_before = state.bad == 0
-    found = jnp.stack(words.next_ids(first, worst.astype(jnp.uint32)))
-    done = state.step + 1
-    total, rest = _two_sum(state.mean * state.step.astype(mean.dtype), mean)
-    new = State(
-        done, state.seed, jnp.stack(words.next_ids(first, params.block)), total / done.astype(mean.dtype), rest,
-        _add(state.leaves, ran.tally.leaves), _add(state.slots, ran.tally.slots),
-        state.bad + params.block - count,
-        jnp.where(none_before & (worst < params.block), found, state.first_bad),
-        state.overflow + ran.tally.overflow.astype(jnp.int32),
+    bad = jnp.where(worst < params.block, jnp.stack(words.next_ids(first, worst.astype(jnp.uint32))), _NO_ID)
+    return Info(
+        first_id, mean, square.sum(), (square * away).sum(), (square**2).sum(), x[at],
+        jnp.stack([ids[0][at], ids[1][at]]), count, bad, ran.tally.leaves, ran.tally.slots, ran.tally.overflow,
     )  # fmt: skip
-    return new, info
+
+
+def advance(state: State, info: Info, params: Params) -> State:
+    """The state after the block of replicates that begins at `state.next_id`."""
+    done = state.step + 1
+    mean = info.mean.astype(state.total.dtype)
+    total, lost = _two_sum(state.total, mean)
+    return State(
+        done, state.seed, jnp.stack(words.next_ids((state.next_id[0], state.next_id[1]), params.block)),
+        total, state.rest + lost, _add(state.leaves, info.leaves), _add(state.slots, info.slots),
+        state.bad + params.block - info.count, jnp.where(state.bad == 0, info.first_bad, state.first_bad),
+        state.overflow + info.overflow.astype(jnp.int32),
+    )  # fmt: skip
+
+
+def step(problem: Problem, params: Params, state: State) -> tuple[State, Info]:
+    """One block: replicates next_id, ..., next_id + block - 1."""
+    info = block_info(problem, params, state.seed, state.next_id)
+    return advance(state, info, params), info
 
 
 def _two_sum(a, b):
@@ -200,8 +236,40 @@ def run(problem: Problem, params: Params, key: Key | None = None, *, state: Stat
     """`num_steps` blocks; pass `state` to continue where an earlier run stopped, to the bit."""
     state = init(problem, params, key) if state is None else state
     state, trace = loops.scan_steps(step, problem, params, state, params.num_steps)
+    return result(state, trace)
+
+
+def result(state: State, trace: Info) -> Result:
+    """The estimate and the status of a state, with the infos of its last blocks."""
     code = jnp.where(state.overflow > 0, Status.DIVERGED, jnp.where(state.bad > 0, Status.NONFINITE, Status.OK))
-    return Result(state.mean, state, trace, code.astype(jnp.int32))
+    value = (state.total + state.rest) / jnp.maximum(state.step, 1).astype(state.total.dtype)
+    return Result(value, state, trace, code.astype(jnp.int32))
+
+
+def estimate(trace: Info) -> float:
+    """The mean over all finite replicates of a trace, in double precision, blocks by id: on the host."""
+    count = np.asarray(trace.count, np.float64).ravel()
+    mean = np.asarray(trace.mean, np.float64).ravel()
+    order = np.argsort(words.join(np.asarray(trace.first_id).reshape(-1, 2).T), kind="stable")
+    return math.fsum((count * mean)[order]) / count.sum()
+
+
+def finish(problem: Problem, params: Params, seed, first_id: int) -> np.ndarray:
+    """Values of a block, those of replicates beyond the engine's range included, on the host (`slow`).
+
+    Returns:
+      `[block]`, float64; NaN where a replicate is not finite.
+    """
+    from research.mlmc import slow
+
+    ids = np.uint64(first_id) + np.arange(params.block, dtype=np.uint64)
+    ran = replicates(problem, params, seed, ids)
+    values = np.asarray(ran.value, np.float64).copy()
+    if bool(ran.overflow):
+        planned = plan(problem, params)
+        for i in np.flatnonzero(~np.isfinite(values)):
+            values[i] = slow.replicate(problem, planned, seed, int(ids[i]))[0]
+    return values
 
 
 @eqx.filter_jit
@@ -219,6 +287,7 @@ def _many(problem, planned, seed, low, high, number):
 
 def _run_ids(problem, params, seed, ids, statistics):
     planned = plan(problem, params, statistics=statistics)
+    _guard(problem, params)
     low, high = words.split(ids)
     pad = -len(low) % planned.tiles[0]
     low, high = (jnp.asarray(np.concatenate([word, np.zeros(pad, np.uint32)])) for word in (low, high))
