@@ -9,6 +9,7 @@ from experiments.lib import config as config_lib
 SMALL = {"problem.size": 100, "problem.columns": 4, "problem.lanes": 3, "run.counted": 64}
 
 
+@pytest.mark.slow  # the figure's quick form claims both counts
 def test_coins_of_their_own_evaluate_everywhere():
     config = config_lib.resolve("configs/halpern/lanes.py:quick", SMALL).config
     found = lanes.count(config, lanes.instance(config))

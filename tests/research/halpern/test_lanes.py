@@ -64,7 +64,7 @@ def test_lanes_may_share_their_draws(problem, params):
 
 
 def test_a_lane_is_the_method_alone_on_its_keys(problem, params):
-    state = begin(problem, params, 3)
+    state = begin(problem, params, 8)
     together = many(problem, params, state)
     shared = {"step": state.step, "coin_key": state.coin_key}
     alone = jax.tree.map(lambda leaf: leaf[2], state._replace(step=jnp.zeros(3), coin_key=jnp.zeros(3)))
@@ -74,7 +74,7 @@ def test_a_lane_is_the_method_alone_on_its_keys(problem, params):
 
 
 def test_splitting_a_run_of_lanes_changes_nothing(problem, params):
-    state = begin(problem, params, 3)
+    state = begin(problem, params, 8)
     whole = many(problem, params, state)
     half = dataclasses.replace(params, num_steps=2)
     twice = many(problem, half, many(problem, half, state).state)
