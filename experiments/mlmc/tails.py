@@ -9,18 +9,10 @@ moment profile; `kink [case]`.
 Source: derived; `research.mlmc.bounds` and `research.mlmc.second_moments`.
 """
 
-from typing import Any, NamedTuple
-
 from experiments.lib import app
 
 #: Levels of `seen`: more than any run can draw.
 LEVELS = 64
-
-
-class State(NamedTuple):
-    seed: Any  # [2] uint32
-    next_id: Any  # [2] uint32
-    top: Any  # [case, largest]
 
 
 def cases(config) -> list[tuple[str, float]]:
@@ -44,12 +36,12 @@ def program(config, mesh):
 
     def start(key):
         seed = jax.random.key_data(prng.stream(key, "read"))
-        return State(seed, jnp.zeros(2, jnp.uint32), jnp.zeros((len(posed), largest), dtype))
+        return {"seed": seed, "next_id": jnp.zeros(2, jnp.uint32), "top": jnp.zeros((len(posed), largest), dtype)}
 
     def one(case, state, top):
         problem, plan = case
-        ids = words.next_ids(tuple(state.next_id), jnp.arange(block, dtype=jnp.uint32))
-        ran = engine.block(problem, plan, tuple(state.seed), ids, jnp.ones(block, bool))
+        ids = words.next_ids(tuple(state["next_id"]), jnp.arange(block, dtype=jnp.uint32))
+        ran = engine.block(problem, plan, tuple(state["seed"]), ids, jnp.ones(block, bool))
         x, mean = ran.value, ran.value.mean()
         top = jax.lax.top_k(jnp.concatenate([top, jnp.abs(x)]), largest)[0]
         # A family of level n has 2**n leaves.
@@ -57,10 +49,10 @@ def program(config, mesh):
         return top, {"mean": mean, "m2": ((x - mean) ** 2).sum(), "level": jnp.round(level)}
 
     def advance(_, __, state):
-        found = [one(case, state, top) for case, top in zip(posed, state.top, strict=True)]
+        found = [one(case, state, top) for case, top in zip(posed, state["top"], strict=True)]
         metrics = {name: jnp.stack([row[name] for _, row in found]) for name in found[0][1]}
-        onward = jnp.stack(words.next_ids(tuple(state.next_id), jnp.uint32(block)))
-        return State(state.seed, onward, jnp.stack([top for top, _ in found])), metrics
+        onward = jnp.stack(words.next_ids(tuple(state["next_id"]), jnp.uint32(block)))
+        return {"seed": state["seed"], "next_id": onward, "top": jnp.stack([top for top, _ in found])}, metrics
 
     labels = tuple(f"{name}, {rate:g}" for name, rate in cases(config))
     return lanes.program(
@@ -76,7 +68,7 @@ def main(config, run, mesh):
 
     _, state = driver.drive(program(config, mesh), config, run)
     if not run.results:
-        run.results(top=np.asarray(state.top).swapaxes(0, 1), **exact(config))
+        run.results(top=np.asarray(state["top"]).swapaxes(0, 1), **exact(config))
     panels_tails.quick_look(run)
 
 
