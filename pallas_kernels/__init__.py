@@ -5,5 +5,6 @@ match_scan: online matching by the closed-form rounding, many replicates at once
 dual_scan: the backward and the forward sweep of many stopping problems that share prices.
 prequential_ridge: online ridge regression of many programs, exact, in blocks.
 page_difference: a batch of gradients of a linear model, at one point less at another.
+nested_leaf: sums over the innermost children of many nodes, whose random numbers are made on the spot.
 vr_forb_game: the inner loop of variance-reduced forward-reflected-backward on a matrix game.
 """
