@@ -1,6 +1,6 @@
 """Applications of READ: Bermudan puts, information for decisions, credit valuation adjustment, information gain.
 
-  python -m experiments.mlmc.applications                                    # 50 s on two CPU cores
+  python -m experiments.mlmc.applications                    # a minute on two CPU cores, most of it compiling
 Expected: every estimate within four standard errors of its exact value; rules by regression stay below; with a jump the
 variances of levels fall as 2 to the power -1/2 only. Figure: mlmc/fig_applications. Smoke: append ":quick".
 """

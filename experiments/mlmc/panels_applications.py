@@ -118,7 +118,8 @@ def estimates_panel(ax, run) -> None:
             )  # fmt: skip
     ax.axvline(0, color="0.45", linestyle="--", linewidth=0.8)
     ax.set_yticks(range(len(cases)), [name(case) for case in cases])
-    ax.set_xlabel("estimate / reference − 1, %")
+    ax.set_ylim(-0.6, len(cases) - 0.4)
+    ax.set_xlabel("relative error, %")
     handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     ax.legend(list(handles.values()), list(handles), fontsize=6, ncols=2, loc="lower center", bbox_to_anchor=(0.4, 1.0))
 
@@ -129,7 +130,8 @@ def cost_panel(ax, run) -> None:
     ax.barh(range(len(cases)), [percent(run, case) for case in cases], 0.6, color=METHODS["read"].color, label="READ")
     ax.set_xscale("log")
     ax.set_yticks(range(len(cases)), [name(case) for case in cases])
-    ax.set_xlabel("leaves for a standard error of 1 %")
+    ax.set_ylim(-0.6, len(cases) - 0.4)
+    ax.set_xlabel("leaves for an error of 1 %")
 
 
 def levels_panel(ax, run) -> None:
