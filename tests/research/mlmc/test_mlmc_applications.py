@@ -6,12 +6,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import integrate
+from scipy import integrate, special
 
 from research.core import prng
-from research.mlmc import credit, decisions, design, health, options, quadrature, regression, risk
+from research.mlmc import (
+    bounds,
+    credit,
+    decisions,
+    design,
+    health,
+    level_samples,
+    options,
+    oracles,
+    quadrature,
+    read,
+    regression,
+    risk,
+)  # fmt: skip
 from research.mlmc.bounds import HeavyTailWarning
+from research.mlmc.levels import Geometric
 from research.mlmc.problems import check, direct_delta
+from research.mlmc.words import LEAF, NODE
 
 #: A standard normal exceeds this with probability 5e-8: at most 1e-6 over the comparisons of this file.
 SIGMAS = 5.33
@@ -215,6 +230,61 @@ def test_differences_are_those_of_the_links(problem):
     plain = jax.jit(jax.vmap(lambda a, b: direct_delta(lambda z: problem.link(0, state, z), a, b)))(a, b)
     np.testing.assert_allclose(found, plain, atol=1e-6)
     assert np.any(plain < -0.01)
+
+
+def by_hand(problem, law, base, seed, numbers):
+    """Values of READ's replicates, D = 1, in double precision: words by the oracle's generator, halves by slices."""
+    keys = [oracles.threefry(seed, (number, 0)) for number in numbers]
+    sizes = [1 << (base + oracles._level(law, key)) for key in keys]
+
+    def normals(count, key, counter):
+        words = [word for q in range(-(-count // 2)) for word in oracles.threefry(key, counter(q))]
+        return [oracles._normal(word) for word in words[:count]]
+
+    outer = [normals(problem.num_variates[0], key, lambda q: (q, NODE)) for key in keys]
+    inner = [
+        normals(problem.num_variates[1], key, lambda q, c=c: (c, LEAF + q))
+        for key, size in zip(keys, sizes, strict=True)
+        for c in range(size)
+    ]
+    states = jax.jit(jax.vmap(problem.init))(jnp.array(outer))
+    parents = np.repeat(np.arange(len(sizes)), sizes)
+    theirs = jax.tree.map(lambda leaf: leaf[parents], states)
+    values = jax.jit(jax.vmap(lambda state, u: problem.leaf(problem.transition(1, state, u))))(theirs, jnp.array(inner))
+    families = np.split(np.asarray(values), np.cumsum(sizes)[:-1])
+
+    def mean(x):
+        return special.logsumexp(x) - math.log(len(x)) if problem.inner == "logmeanexp" else x.mean(axis=0)
+
+    halves = np.array([[mean(x), mean(x[: (len(x) + 1) // 2]), mean(x[len(x) // 2 :])] for x in families])
+    link = jax.jit(jax.vmap(lambda state, z: problem.link(0, state, z)))
+    whole, left, right = (np.asarray(link(states, jnp.asarray(halves[:, k]))) for k in range(3))
+    levels = [size.bit_length() - 1 - base for size in sizes]
+    return np.array([
+        (w if n == 0 else w - (a + b) / 2) / law.pmf(n) for n, w, a, b in zip(levels, whole, left, right, strict=True)
+    ])  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::research.mlmc.bounds.HeavyTailWarning")
+@pytest.mark.parametrize("kind", ["decision", "gain"])
+def test_read_on_vectors_and_on_logarithms(x64, kind):
+    """Replicate by replicate: an inner mean of three benefits, and one of likelihoods by their logarithms."""
+    if kind == "decision":
+        problem = decisions.linear_decision([0, 0.1, 0.3], [0, 1, 2], np.ones((3, 3)) - np.eye(3), jnp.float64)
+    else:
+        problem = design.linear_experiment([[1, 0.5], [0.2, -1]], [1, 2], 0.5, dtype=jnp.float64)
+    params = read.Params(r=(0.6,), b=(1,), block=32)
+    found = read.replicates(problem, params, (1, 2), np.arange(32))
+    np.testing.assert_allclose(found.value, by_hand(problem, Geometric(0.6), 1, (1, 2), range(32)), atol=1e-9)
+    assert np.unique(found.leaves).size > 2
+
+
+def test_random_levels_refuse_a_jump_and_fixed_ones_take_it():
+    problem = risk.loss_probability()
+    with pytest.raises(ValueError, match="not be a jump"):
+        bounds.check_levels(problem, (0.6,))
+    level_samples.check(problem, 10, 0)
+    assert bounds.moment_profile(problem, (0.6,))[0] < 2
 
 
 @pytest.mark.parametrize(
