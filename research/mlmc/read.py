@@ -288,10 +288,13 @@ def _many(problem, planned, seed, low, high, number):
 def _run_ids(problem, params, seed, ids, statistics):
     planned = plan(problem, params, statistics=statistics)
     _guard(problem, params)
+    pair = np.asarray(seed)
+    fits = pair.shape == (2,) and pair.dtype.kind in "iu" and pair.min() >= 0 and pair.max() < 1 << 32
+    validate.require(bool(fits), "seed", "be two integers in [0, 2**32)", seed)
     low, high = words.split(ids)
     pad = -len(low) % planned.tiles[0]
     low, high = (jnp.asarray(np.concatenate([word, np.zeros(pad, np.uint32)])) for word in (low, high))
-    seed = jnp.asarray(np.asarray(seed).astype(np.uint32))
+    seed = jnp.asarray(pair.astype(np.uint32))
     return _many(problem, planned, seed, low, high, jnp.int32(len(low) - pad)), len(low) - pad
 
 

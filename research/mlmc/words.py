@@ -44,11 +44,14 @@ def split(numbers) -> tuple[np.ndarray, np.ndarray]:
 
     Raises: ValueError for another value.
     """
-    wide = np.asarray(numbers, object)
-    for number in wide.ravel():
-        if int(number) != number or not 0 <= int(number) < 1 << 64:
-            raise ValueError(f"ids must be integers in [0, 2**64), got {number}.")
-    wide = np.asarray(numbers).astype(np.uint64)
+    wide = np.asarray(numbers)
+    if wide.dtype.kind not in "iu":  # beyond int64 NumPy makes floats or objects of a list
+        wide = np.asarray(numbers, object)
+    if wide.size and (wide.dtype.kind == "O" or wide.min() < 0):
+        for number in wide.ravel():
+            if int(number) != number or not 0 <= int(number) < 1 << 64:
+                raise ValueError(f"ids must be integers in [0, 2**64), got {number}.")
+    wide = wide.astype(np.uint64)
     return (wide & np.uint64(0xFFFFFFFF)).astype(np.uint32), (wide >> np.uint64(32)).astype(np.uint32)
 
 
