@@ -172,20 +172,23 @@ def test_momentum_is_conserved_and_moves_are_told(runs):
 
 
 def test_small_amplitudes_grow_linearly():
-    """sigma8 = 1e-3: longest waves after four fastpm steps against the linear spectrum, mode by mode, within 1 %, which
-    the mesh costs; standard factors in four steps are further off."""
+    """sigma8 = 1e-3: longest waves after four steps against the linear spectrum, mode by mode. Clouds in cells, painted
+    and read, weaken the forces on these waves by 2.5 to 7.5 % on a mesh of 16 and by a quarter of that on 32; standard
+    factors are further off in four steps.
+    """
     problem = particle_mesh.Problem(cosmology.Cosmology(sigma8=1e-3), jnp.float32(BOX))
     key = prng.root_key(2)
-    linear = particle_mesh.linear_modes(problem, key, 16)
-    expected = lagrangian.first_order(linear, problem.box)
-    error = []
-    for factors in ("fastpm", "standard"):
-        modes, truth = (
-            jnp.fft.rfftn(x, axes=fields.AXES)[:, :2, :2, :2].reshape(-1)
-            for x in (simulate(4, factors, 1e-3)(key).displacement, expected)
-        )
-        error.append(float(jnp.linalg.norm(modes - truth) / jnp.linalg.norm(truth)))
-    assert error[0] < 0.01 < error[1]
+
+    def error(factors, size):
+        expected = lagrangian.first_order(particle_mesh.linear_modes(problem, key, size), problem.box)
+        found = simulate(4, factors, 1e-3, size, size)(key).displacement
+        modes, truth = (jnp.fft.rfftn(x, axes=fields.AXES)[:, :2, :2, :2].reshape(-1) for x in (found, expected))
+        return float(jnp.linalg.norm(modes - truth) / jnp.linalg.norm(truth))
+
+    coarse, fine = error("fastpm", 16), error("fastpm", 32)
+    assert coarse < 0.06
+    assert fine < 0.5 * coarse
+    assert error("standard", 32) > 3 * fine
 
 
 def test_a_seed_is_a_universe_and_a_shift_of_it_shifts_everything():
