@@ -186,7 +186,7 @@ def test_ten_exact_problems_at_ten_million_leaves():
     scores = {}
     for name, r, b in ADMISSIBLE:
         leaves = float(np.prod([2.0**base * rate / (2 * rate - 1) for base, rate in zip(b, r, strict=True)]))
-        block = 1 << int(np.ceil(np.log2(1.1e7 / leaves / 256)))
+        block = 1 << int(np.ceil(np.log2(1.8e7 / leaves / 256)))
         score, result = _score(name, r, b, 256, block)
         count = int(result.state.leaves.high) * 2**30 + int(result.state.leaves.low)
         assert count > 1e7, (name, count)
