@@ -134,12 +134,25 @@ def processes(monkeypatch):
     return commands
 
 
+#: Figures of the default tests: at least one of a kind, most of them of runs that tests of experiments look at too. The
+#: others are slow tests, since `make figures`, the other command of a new machine, draws them all and checks their claims.
+ALWAYS = {
+    "regret/fig_medical", "regret/tab_medical_regret", "regret/fig_bounds", "matching/fig_law", "matching/fig_rho",
+    "matching/fig_bidding", "matching/fig_mechanism", "matching/fig_ablation", "halpern/fig_quadratic",
+    "halpern/fig_certificate", "mlmc/fig_deadline", "mlmc/fig_estimators",
+}  # fmt: skip
+
+
 def pytest_generate_tests(metafunc):
     """`figure` is every figure and table of the family that the test's file is named after."""
     if "figure" in metafunc.fixturenames:
         family = re.fullmatch(r"test_(\w+)_figures", metafunc.module.__name__)[1]
         names = [entry.name for entry in catalog.entries() if entry.name.startswith(f"{family}/")]
-        metafunc.parametrize("figure", names, ids=[name.partition("/")[2] for name in names])
+        marks = [() if name in ALWAYS else pytest.mark.slow for name in names]
+        cases = zip(names, marks, strict=True)
+        metafunc.parametrize(
+            "figure", [pytest.param(name, marks=mark, id=name.partition("/")[2]) for name, mark in cases]
+        )
 
 
 @pytest.fixture
