@@ -134,8 +134,8 @@ def processes(monkeypatch):
     return commands
 
 
-#: Figures of the default tests: at least one of a kind, most of them of runs that tests of experiments look at too. The
-#: others are slow tests, since `make figures`, the other command of a new machine, draws them all and checks their claims.
+#: Figures of the default tests: at least one of a kind, most of them of runs that tests of experiments look at too.
+#: The others are slow tests: `make figures`, the other command of a new machine, draws all and checks their claims.
 ALWAYS = {
     "regret/fig_medical", "regret/tab_medical_regret", "regret/fig_bounds", "matching/fig_law", "matching/fig_rho",
     "matching/fig_bidding", "matching/fig_mechanism", "matching/fig_ablation", "halpern/fig_quadratic",
