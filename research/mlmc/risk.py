@@ -4,8 +4,8 @@
 
 Inner samples near the jump change the indicator by one however many there are: second moments of differences fall as
 2**(-n/2) only, slower than their cost grows. Randomized levels have infinite variance here, and READ refuses the
-problem; deterministic multilevel Monte Carlo is biased but works (`giles-risk:19`). The portfolio is of European options
-written on one asset, so that the losses are Black and Scholes' and the probability is exact.
+problem; deterministic multilevel Monte Carlo is biased but works (`giles-risk:19`). The portfolio is of European
+options written on one asset, so that the losses are Black and Scholes' and the probability is exact.
 """
 
 import functools
