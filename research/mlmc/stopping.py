@@ -6,8 +6,8 @@ gamma_0 is given by
     gamma_D = E[h_D(y_D) | y_{D-1}],    gamma_d = E[max(h_d(y_d), discount gamma_{d+1}) | y_{d-1}].
 
 READ on such a problem is the estimator that `zhou-muse:23` calls MUSE: unbiased for the value of the best stopping
-rule, while a rule found by regression (`regression.longstaff_schwartz`) can only stay below it. Maxima have corners, so that
-admissible levels are those of the class "kink".
+rule, while a rule found by regression (`regression.longstaff_schwartz`) can only stay below it. Maxima have corners, so
+that admissible levels are those of the class "kink".
 """
 
 import equinox as eqx
