@@ -17,7 +17,7 @@ import numpy as np
 
 from research.core import loops
 from research.core.types import Array, Bool, Float, Int
-from research.mlmc import layout, leaves, levels, pyramid, words
+from research.mlmc import layout, leaf_blocks, leaves, levels, pyramid, words
 from research.mlmc.layout import MAX_EXPONENT
 
 __all__ = [
@@ -134,7 +134,12 @@ def nodes(
     innermost = d + 1 == problem.depth
     handle = leaves.handles(problem, plan.leaves, keys) if innermost else keys
     handle, states = layout.place((handle, states), line.slot)
-    left, right, tally = _walk(problem, plan, d, line, handle, states, tally)
+    if innermost and plan.leaves == "blocks":
+        means = leaf_blocks.halves(problem, handle, states, jnp.maximum(line.exponent, 0), line.exponent >= 0)
+        left, right = (pyramid.Block(mean.astype(plan.sums or mean.dtype), None, None) for mean in means)
+        tally = tally._replace(slots=_count(tally.slots, line.total))  # those that hold a leaf: it counts no others
+    else:
+        left, right, tally = _walk(problem, plan, d, line, handle, states, tally)
     if innermost:
         tally = tally._replace(leaves=_count(tally.leaves, line.total))
     value, tally = combine(problem, plan, d, line.exponent, states, left, right, tally)

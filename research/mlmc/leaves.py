@@ -55,7 +55,7 @@ def points(c: Array, coordinate: int) -> Array:
 
 def handles(problem: Any, source: str, keys: words.Words) -> tuple:
     """What a family's leaves need of their parent's key: the key, or one shift for each coordinate."""
-    if source == "random":
+    if source != "sobol":
         return keys
     return tuple(words.shift_words(keys, problem.num_variates[problem.depth]))
 

@@ -21,7 +21,7 @@ import numpy as np
 from research.core import loops, prng, validate
 from research.core.status import Status
 from research.core.types import Array, Bool, Float, Int, Key, UInt
-from research.mlmc import bounds, engine, leaves, levels, problems, walks, words
+from research.mlmc import bounds, engine, leaf_blocks, leaves, levels, problems, walks, words
 from research.mlmc.problems import NestedExpectation as Problem
 
 __all__ = [
@@ -31,7 +31,8 @@ __all__ = [
 ]  # fmt: skip
 
 ESTIMATORS = ("single", "coupled", "block")
-LEAVES = ("random", "sobol")
+#: Variates of leaves: words of their own; randomised nets; or words of their own, summed by the kernel `nested_leaf`.
+LEAVES = ("random", "sobol", "blocks")
 LEVELS = ("independent", "systematic")
 
 
@@ -136,6 +137,11 @@ def plan(problem: Problem, params: Params, *, statistics: bool = False, count: b
         number = problem.num_variates[depth]
         validate.require(number <= most, f"num_variates[{depth}]", f"be at most {most} for a net of leaves", number)
         validate.require(depth > 0, "Params.leaves", "be 'random' at depth 0", params.leaves)
+    if params.leaves == "blocks":
+        validate.require(depth > 0, "Params.leaves", "be 'random' at depth 0", params.leaves)
+        validate.one_of("Params.estimator with leaves='blocks'", params.estimator, ("single",))
+        why = leaf_blocks.unsupported(problem, ())
+        validate.require(why is None, "Params.leaves", "be 'random' or 'sobol' for this problem", f"'blocks': {why}")
     tiles = params.tiles
     if tiles is None:
         inner, last = max(params.block >> 1, 1), max(params.block >> 4, min(params.block, 16))

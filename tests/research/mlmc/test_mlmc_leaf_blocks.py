@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from pallas_kernels._blocks import LANES, SUBLANES
 from pallas_kernels.nested_leaf import kernel_tpu
@@ -35,6 +36,29 @@ def test_replicates_are_those_of_the_engine():
     assert 2 ** (np.max(level) - leaf_blocks.LONG) > TILES * TILE
     np.testing.assert_array_equal(2 ** np.asarray(level), expected.leaves)
     np.testing.assert_allclose(got, expected.value, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "r", "b"), [("A3", (0.6,), (1,)), pytest.param("E1", (0.65, 0.58), (0, 1), marks=pytest.mark.slow)]
+)
+def test_the_engine_takes_its_families_from_the_kernel(name, r, b):
+    """`Params.leaves` chooses: the same leaves, the same replicates up to the order of summation."""
+    found, expected = (
+        read.replicates(walks.walk(name), read.Params(r=r, b=b, block=256, leaves=leaves), (1, 2), np.arange(256))
+        for leaves in ("blocks", "random")
+    )
+    np.testing.assert_array_equal(found.leaves, expected.leaves)
+    np.testing.assert_allclose(found.value, expected.value, rtol=0, atol=2e-4)
+
+
+def test_what_the_kernel_cannot_do_is_refused(x64):
+    with pytest.raises(ValueError, match=r"estimator with leaves='blocks' must be one of 'single', got 'block'"):
+        read.plan(walks.walk("A1"), read.Params(r=(0.6,), estimator="block", leaves="blocks"))
+    wide = jax.tree.map(lambda x: np.asarray(x, np.float64), walks.walk("A1"))
+    with pytest.raises(
+        ValueError, match=r"Params.leaves must be 'random' or 'sobol' for this problem, got 'blocks': .*"
+    ):
+        read.plan(wide, read.Params(r=(0.6,), leaves="blocks"))
 
 
 def test_a_problem_of_numbers_is_served_by_the_kernel():
