@@ -60,7 +60,11 @@ def test_64_bit_ids():
 
 
 @pytest.mark.optimized
-@pytest.mark.parametrize("params", [{}, {"estimator": "block"}, {"leaves": "sobol"}], ids=str)
+@pytest.mark.parametrize(
+    "params",
+    [{}, *(pytest.param(other, marks=pytest.mark.slow) for other in ({"estimator": "block"}, {"leaves": "sobol"}))],
+    ids=str,
+)
 def test_replicates_do_not_depend_on_tiles_or_batches(params):
     problem, ids = walks.walk("E1"), np.arange(1024)
     found = [
