@@ -128,7 +128,7 @@ def test_price_is_a_submodular_order(make, x64):
         def one(key, model):
             order = choice_models.by_price(model.prices)
             order = jnp.where(backwards, order[::-1], order)
-            return submodular_orders.order_violations(key, model, order, 1000, strong=strong)
+            return submodular_orders.order_violations(key, model, order, 4000, strong=strong)
 
         return jax.vmap(one)(keys, models)
 
