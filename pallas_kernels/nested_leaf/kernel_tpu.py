@@ -137,14 +137,19 @@ def stream(count, words, first, state, constants, *, leaf, kinds, tag, most, fix
     )(count, words, first, state, constants)
 
 
+def _quotient(number, divisor):
+    """Of a count, which is not negative: what `//` does about signs is lowered only where a chip is at hand."""
+    return number // divisor if isinstance(number, int) else jax.lax.div(number, jnp.int32(divisor))
+
+
 def _kernel(counts, words, first, state, constants, sums, *, leaf, kinds, tag, fixed):
     height, num_values = words.shape[2], sums.shape[1] // 2
     shared = tuple(constants[k] for k in range(constants.shape[0]))
     count = counts[pl.program_id(0)] if fixed is None else fixed
     registers = next(n for n in range(_MOST_REGISTERS, 0, -1) if height % (n * SUBLANES) == 0)
     size, together = registers * SUBLANES, _CHAINS // (2 * registers)
-    pairs = count // 2
-    rounds = pairs // together
+    pairs = _quotient(count, 2)
+    rounds = _quotient(pairs, together)
 
     @pl.loop(0, height // size)
     def _(group):
