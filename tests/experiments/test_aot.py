@@ -101,8 +101,8 @@ def printed(renderable) -> str:
         ([POD, "--case=d25"], "--case is one of a kernel's cases; it goes with --kernel alone."),
         (
             ["--kernel=zzz"],
-            "no kernel zzz; there are dual_scan, match_scan, page_difference, prequential_ridge, subset_dp, "
-            "vr_forb_game",
+            "no kernel zzz; there are dual_scan, match_scan, nested_leaf, page_difference, prequential_ridge, "
+            "subset_dp, vr_forb_game",
         ),
         (["--kernel=prequential_ridge", "--topology=v5e:2x2"], "a kernel is costed on one device: --topology=v5e, got"),
         (["--kernel=prequential_ridge", "--config.seed=1"], "--config.seed needs --config."),
