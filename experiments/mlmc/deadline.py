@@ -46,20 +46,19 @@ def main(config, run, mesh):
 
 def stopped(config):
     """Both means for every set of workers and every budget."""
-    import jax
     import numpy as np
 
     from experiments.lib.program import number
     from experiments.mlmc import nested_problems
     from research.core import prng
-    from research.mlmc import deadline, read
+    from research.mlmc import deadline, read, words
 
     problem = nested_problems.named(config.problem.name, number(config))
     # A replicate has at least one leaf, so that nobody runs out of replicates before the last budget.
     count, longest = config.problem.workers, max(config.problem.budgets)
     pooled, rule = [], []
     for key in prng.replicate_keys(prng.root_key(config.seed), config.run.replicates):
-        seed = jax.random.key_data(prng.stream(key, "workers"))
+        seed = words.seed_words(key, "workers")
         ran = read.replicates(problem, _params(config), seed, np.arange(count * longest))
         shaped = (np.asarray(x).reshape(count, longest) for x in (ran.value, ran.leaves))
         workers = deadline.Workers(*shaped)

@@ -44,13 +44,13 @@ def values(config, problem, variant, seed, first):
 
 
 def _problem_and_seed(config):
-    import jax
 
     from experiments.lib.program import number
     from experiments.mlmc import nested_problems
     from research.core import prng
+    from research.mlmc import words
 
-    seed = jax.random.key_data(prng.stream(prng.root_key(config.seed), "read"))
+    seed = words.seed_words(prng.root_key(config.seed), "read")
     return nested_problems.named(config.problem.name, number(config)), seed
 
 

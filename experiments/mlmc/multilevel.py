@@ -20,13 +20,14 @@ LOGGED = {
 
 
 def program(config, mesh):
+    import jax
     import jax.numpy as jnp
 
     from experiments.lib import lanes
     from experiments.lib.program import number
     from research.core import prng
     from research.core.status import Status
-    from research.mlmc import level_samples, multilevel, paths, walks
+    from research.mlmc import level_samples, multilevel, walks
 
     setting, top, dtype = config.problem, config.algo.max_level, number(config)
     problems = {name: walks.walk(name, dtype) for name in (*setting.adaptive, *setting.fixed)}
@@ -49,7 +50,7 @@ def program(config, mesh):
                 samples, found = adaptive(problem, tolerances[step], own)
             else:
                 nothing = level_samples.start(problem, top)
-                samples = level_samples.add(problem, paths.seed_words(own), nothing, asked, config.algo.base)
+                samples = level_samples.add(problem, jax.random.key_data(own), nothing, asked, config.algo.base)
                 found = {}
             found["count"] = samples.count[:, 0]
             found |= {metric: getattr(samples, field)[:, of] for metric, (field, of) in LOGGED.items()}

@@ -25,7 +25,6 @@ def program(config, mesh):
 
     from experiments.lib import lanes
     from experiments.lib.program import number
-    from research.core import prng
     from research.mlmc import engine, read, walks, words
 
     dtype, block, largest = number(config), config.algo.block, config.problem.largest
@@ -35,7 +34,7 @@ def program(config, mesh):
         posed.append((problem, read.plan(problem, read.Params(r=(rate,), block=block))))
 
     def start(key):
-        seed = jax.random.key_data(prng.stream(key, "read"))
+        seed = words.seed_words(key, "read")
         return {"seed": seed, "next_id": jnp.zeros(2, jnp.uint32), "top": jnp.zeros((len(posed), largest), dtype)}
 
     def one(case, state, top):

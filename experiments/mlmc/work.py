@@ -29,7 +29,6 @@ def program(config, mesh):
     from experiments.lib import lanes
     from experiments.lib.program import number
     from experiments.mlmc import nested_problems
-    from research.core import prng
     from research.mlmc import engine, levels, moments, read, words
 
     problem, grid = nested_problems.named(config.problem.name, number(config)), cells(config)
@@ -44,7 +43,7 @@ def program(config, mesh):
         return dataclasses.replace(read.plan(problem, params), laws=laws)
 
     def measured(method, key, step):
-        seed = jax.random.key_data(prng.stream(key, "read"))
+        seed = words.seed_words(key, "read")
         plan = planned(method, step)
 
         def block(carry, first):

@@ -17,7 +17,7 @@ import numpy as np
 from research.core import validate
 from research.core.types import Array, Float
 from research.mlmc import links
-from research.mlmc.options import black_scholes
+from research.mlmc.options import black_scholes, log_growth
 from research.mlmc.problems import NestedExpectation
 
 __all__ = ["ForwardAdjustment", "default_probabilities", "exposures", "forward_adjustment"]
@@ -34,14 +34,6 @@ class ForwardAdjustment(NestedExpectation):
     exact: float | None = eqx.field(static=True, default=None)
 
     @property
-    def depth(self):
-        return 1
-
-    @property
-    def num_variates(self):
-        return (2, 1)
-
-    @property
     def kinds(self):
         return (("uniform", "normal"), ("normal",))
 
@@ -49,19 +41,16 @@ class ForwardAdjustment(NestedExpectation):
     def smoothness(self):
         return ("kink",)
 
-    def _move(self, time, normal):
-        """log S(t) / S(0) over a time, from a standard normal."""
-        return (self.rate - self.volatility**2 / 2) * time + self.volatility * jnp.sqrt(time) * normal
-
     def init(self, u):
         """The date of default given that it comes, its probability is in `loss`, and the price on that date."""
         time = self.times[jnp.minimum(jnp.sum(u[0] > self.cumulative), len(self.times) - 1)]
-        return time, self._move(time, u[1])
+        return time, log_growth(self.rate, self.volatility, time, u[1])
 
     def transition(self, d, state, u):
         time, moved = state
         # After a default at maturity nothing is random any more: the square root of zero time.
-        return time, moved + self._move(jnp.maximum(self.times[-1] - time, 0), u[0])
+        left = jnp.maximum(self.times[-1] - time, 0)
+        return time, moved + log_growth(self.rate, self.volatility, left, u[0])
 
     def leaf(self, state):
         """What the forward pays, discounted to time 0."""

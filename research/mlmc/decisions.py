@@ -40,10 +40,6 @@ class Decision(NestedExpectation):
         raise NotImplementedError
 
     @property
-    def depth(self):
-        return 1
-
-    @property
     def smoothness(self):
         return ("kink",)
 
@@ -68,12 +64,8 @@ class LinearDecision(Decision):
     exact: float | None = eqx.field(static=True, default=None)
 
     @property
-    def num_variates(self):
-        return (1, self.noise.shape[1])
-
-    @property
     def kinds(self):
-        return normals(*self.num_variates)
+        return normals(1, self.noise.shape[1])
 
     def init(self, u):
         return u[0], jnp.zeros(self.noise.shape[1:], u.dtype)

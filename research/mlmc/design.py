@@ -43,17 +43,9 @@ class LinearExperiment(NestedExpectation):
     exact: float | None = eqx.field(static=True, default=None)
 
     @property
-    def depth(self):
-        return 1
-
-    @property
-    def num_variates(self):
-        outcomes, parameters = self.design.shape
-        return (parameters + outcomes, parameters)
-
-    @property
     def kinds(self):
-        return normals(*self.num_variates)
+        outcomes, parameters = self.design.shape
+        return normals(parameters + outcomes, parameters)
 
     @property
     def smoothness(self):

@@ -60,12 +60,8 @@ class HealthDecision(Decision):
     exact: float | None = eqx.field(static=True, default=None)
 
     @property
-    def num_variates(self):
-        return (2, 17)
-
-    @property
     def kinds(self):
-        return normals(*self.num_variates)
+        return normals(2, 17)
 
     def init(self, u):
         """Standardized x5 and x14, correlated; the rest comes with Y."""

@@ -19,10 +19,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from research.core import loops, prng, validate
+from research.core import loops, validate
 from research.core.status import Status
 from research.core.types import Array, Float, Int, Key, UInt
-from research.mlmc import level_samples, moments, paths
+from research.mlmc import level_samples, moments, words
 from research.mlmc.moments import CentralMoments
 from research.mlmc.problems import NestedExpectation
 
@@ -159,7 +159,7 @@ def init(problem: NestedExpectation, params: Params, key: Key) -> State:
     wanted = jnp.where(levels <= params.min_level, jnp.asarray(params.initial, jnp.int32), 0)
     nothing = jnp.zeros(3, samples.mean.dtype)
     remainder = jnp.full((), jnp.inf, nothing.dtype)
-    seed = paths.seed_words(prng.stream(key, "multilevel"))
+    seed = words.seed_words(key, "multilevel")
     return State(
         jnp.int32(0), samples, wanted, jnp.int32(params.min_level), nothing, remainder, jnp.int32(Status.OK), seed
     )

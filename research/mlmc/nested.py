@@ -20,9 +20,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from research.core import loops, prng, status, validate
+from research.core import loops, status, validate
 from research.core.types import Array, Float, Int, Key, UInt
-from research.mlmc import moments, paths, problems, walks
+from research.mlmc import moments, paths, problems, walks, words
 from research.mlmc.engine import float_dtype
 from research.mlmc.problems import NestedExpectation as Problem
 
@@ -140,7 +140,7 @@ def init(problem: Problem, params: Params, key: Key) -> State:
     """
     _check(problem, params)
     outer = moments.start(dtype=float_dtype(problem))
-    return State(jnp.int32(0), outer, jnp.int32(-1), paths.seed_words(prng.stream(key, "nested")))
+    return State(jnp.int32(0), outer, jnp.int32(-1), words.seed_words(key, "nested"))
 
 
 def step(problem: Problem, params: Params, state: State) -> tuple[State, Info]:

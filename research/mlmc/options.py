@@ -21,13 +21,18 @@ from research.core.types import Array, Float
 from research.mlmc.problems import normals
 from research.mlmc.stopping import OptimalStopping, powers
 
-__all__ = ["MEANS", "BermudanPut", "bermudan_put", "black_scholes", "put_value"]
+__all__ = ["MEANS", "BermudanPut", "bermudan_put", "black_scholes", "log_growth", "put_value"]
 
 MEANS = ("arithmetic", "geometric")
 #: Standard deviations of one interval beyond which the density is taken as zero (1e-32 is left).
 _REACH = 12.0
 #: Gauss-Legendre points between the exercise boundary and the far end, in each of the `_PANELS` parts.
 _POINTS, _PANELS = 40, 12
+
+
+def log_growth(drift, volatility, time, normal):
+    """log S(t) / S(0) of a geometric Brownian motion, from a standard normal."""
+    return (drift - volatility**2 / 2) * time + volatility * jnp.sqrt(time) * normal
 
 
 class BermudanPut(OptimalStopping):
@@ -42,16 +47,8 @@ class BermudanPut(OptimalStopping):
     exact: float | None = eqx.field(static=True, default=None)
 
     @property
-    def depth(self):
-        return self.exercises
-
-    @property
-    def num_variates(self):
-        return (0,) + (self.initial.shape[0],) * self.exercises
-
-    @property
     def kinds(self):
-        return normals(*self.num_variates)
+        return normals(0, *(self.initial.shape[0],) * self.exercises)
 
     @property
     def discount(self):
@@ -65,8 +62,7 @@ class BermudanPut(OptimalStopping):
         own = jnp.sqrt(1 - self.correlation)
         common = jnp.sqrt(1 + (len(u) - 1) * self.correlation) - own
         normal = own * u + common * jnp.mean(u)
-        drift = (self.rate - self.volatility**2 / 2) * self.interval
-        return state + drift + self.volatility * jnp.sqrt(self.interval) * normal
+        return state + log_growth(self.rate, self.volatility, self.interval, normal)
 
     def price(self, state) -> Float[Array, ""]:
         """The mean of the assets' prices."""

@@ -14,7 +14,7 @@ from research.mlmc import links, walks
 from research.mlmc.levels import Geometric
 from research.mlmc.words import CHILD, LEAF, LEVEL, NODE
 
-__all__ = ["Walk", "breadth_first", "recursion", "replicate", "threefry", "walk"]
+__all__ = ["Walk", "breadth_first", "level", "recursion", "replicate", "threefry", "walk"]
 
 _WORD = (1 << 32) - 1
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -71,15 +71,15 @@ def _normal(word: int) -> float:
     return math.sqrt(2) * special.erfinv(2 * ((word >> 9) + 0.5) * 2.0**-23 - 1)
 
 
-def _level(law: Geometric, key: tuple[int, int]) -> int:
-    """Takes as many words as it needs."""
-    level, q = 0, 0
+def level(law: Geometric, key: tuple[int, int]) -> int:
+    """The level of the node with this key, from as many words as it takes."""
+    found, q = 0, 0
     while True:
         for word in threefry(key, (q, LEVEL)):
             m = sum(word < threshold for threshold in law.thresholds[1:])
-            level += m
+            found += m
             if m < law.last:
-                return level
+                return found
         q += 1
 
 
@@ -92,9 +92,9 @@ def replicate(
     def node(d, y, key):
         if d == depth:
             return problem.functions[d](y), 1
-        level = _level(laws[d], key)
+        n = level(laws[d], key)
         values, leaves = [], 0
-        for c in range(1 << (b[d] + level)):
+        for c in range(1 << (b[d] + n)):
             if d + 1 == depth:
                 child, word = None, threefry(key, (c, LEAF))[0]
             else:
@@ -103,8 +103,8 @@ def replicate(
             value, below = node(d + 1, y + problem.scales[d + 1] * _normal(word), child)
             values.append(value)
             leaves += below
-        p = laws[d].pmf(level)
-        if level == 0:
+        p = laws[d].pmf(n)
+        if n == 0:
             return problem.link(d, y, np.mean(values)) / p, leaves
         left, right = np.mean(values[: len(values) // 2]), np.mean(values[len(values) // 2 :])
         middle = problem.link(d, y, (left + right) / 2)

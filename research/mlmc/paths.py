@@ -10,18 +10,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from research.core.types import Array, Float, Int, Key, UInt
+from research.core.types import Array, Float, Int, UInt
 from research.mlmc import words
 from research.mlmc.engine import float_dtype
 from research.mlmc.problems import NestedExpectation
 from research.mlmc.words import Words
 
-__all__ = ["children", "leaves", "roots", "seed_words"]
-
-
-def seed_words(key: Key) -> UInt[Array, " 2"]:
-    """The two words of a key of kind threefry2x32."""
-    return jax.random.key_data(key).astype(jnp.uint32)
+__all__ = ["children", "leaves", "roots"]
 
 
 def _variates(problem, d, drawn, shape):

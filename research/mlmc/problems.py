@@ -31,7 +31,6 @@ __all__ = [
     "check",
     "direct_delta",
     "normals",
-    "uniforms",
 ]
 
 MAX_DEPTH = 6
@@ -46,16 +45,23 @@ INNER = ("mean", "logmeanexp")
 
 class NestedExpectation(eqx.Module):
     """Base class; a subclass has the fields and methods below. Knobs of the problem are array fields, so that they are
-    traced and may be differentiated; `depth`, `num_variates`, `kinds`, `smoothness` and `inner` are static.
+    traced and may be differentiated; `kinds`, `smoothness` and `inner` are static.
     """
 
-    depth: eqx.AbstractVar[int]  # D, number of nestings, in 0, ..., 6
-    num_variates: eqx.AbstractVar[tuple[int, ...]]  # length D + 1: variates that a node of depth d takes, >= 0
-    kinds: eqx.AbstractVar[
-        tuple[tuple[str, ...], ...]
-    ]  # length D + 1: for each depth the law of each variate, of KINDS
+    # For each depth the laws, of KINDS, of the variates that a node of that depth takes; D + 1 of them, D in 0, ..., 6.
+    kinds: eqx.AbstractVar[tuple[tuple[str, ...], ...]]
     smoothness: eqx.AbstractVar[tuple[str, ...]]  # length D: class of the link at each depth, of SMOOTHNESS
     exact: eqx.AbstractVar[float | None]  # gamma_0 where it is known
+
+    @property
+    def depth(self) -> int:
+        """D, the number of nestings."""
+        return len(self.kinds) - 1
+
+    @property
+    def num_variates(self) -> tuple[int, ...]:
+        """Variates that a node of each depth takes, length D + 1."""
+        return tuple(len(laws) for laws in self.kinds)
 
     @property
     def inner(self) -> str:
@@ -100,11 +106,6 @@ def normals(*counts: int) -> tuple[tuple[str, ...], ...]:
     return tuple(("normal",) * count for count in counts)
 
 
-def uniforms(*counts: int) -> tuple[tuple[str, ...], ...]:
-    """`kinds` of a problem whose variates are all uniform, from the number of them at each depth."""
-    return tuple(("uniform",) * count for count in counts)
-
-
 def check(problem: NestedExpectation, dtype: Any = jnp.float32) -> tuple[tuple[int, ...], ...]:
     """Traces a problem once for shapes, without running it.
 
@@ -119,14 +120,11 @@ def check(problem: NestedExpectation, dtype: Any = jnp.float32) -> tuple[tuple[i
         together.
     """
     depth = problem.depth
-    validate.require(isinstance(depth, int) and 0 <= depth <= MAX_DEPTH, "depth", f"lie in 0..{MAX_DEPTH}", depth)
-    for name, length in (("num_variates", depth + 1), ("kinds", depth + 1), ("smoothness", depth)):
-        value = getattr(problem, name)
-        validate.require(len(value) == length, name, f"have {length} entries at depth {depth}", value)
-    for d, (count, kinds) in enumerate(zip(problem.num_variates, problem.kinds, strict=True)):
-        validate.require(count >= 0, f"num_variates[{d}]", "be >= 0", count)
-        validate.require(len(kinds) == count, f"kinds[{d}]", f"name {count} laws", kinds)
-        for kind in kinds:
+    validate.require(0 <= depth <= MAX_DEPTH, "depth", f"lie in 0..{MAX_DEPTH}", depth)
+    found = problem.smoothness
+    validate.require(len(found) == depth, "smoothness", f"have {depth} entries at depth {depth}", found)
+    for d, laws in enumerate(problem.kinds):
+        for kind in laws:
             validate.one_of(f"kinds[{d}]", kind, KINDS)
     for word in problem.smoothness:
         validate.one_of("smoothness", word, SMOOTHNESS)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from research.core import loops, prng, validate
+from research.core import loops, validate
 from research.core.status import Status
 from research.core.types import Array, Bool, Float, Int, Key, UInt
 from research.mlmc import bounds, engine, leaf_blocks, leaves, levels, problems, walks, words
@@ -176,7 +176,7 @@ def init(problem: Problem, params: Params, key: Key | None = None) -> State:
         raise ValueError("key must be a PRNG key, got None.")
     plan(problem, params)
     _guard(problem, params)
-    return start(problem, jax.random.key_data(prng.stream(key, "read")), jnp.zeros(2, jnp.uint32), params)
+    return start(problem, words.seed_words(key, "read"), jnp.zeros(2, jnp.uint32), params)
 
 
 _NO_ID = np.full(2, 0xFFFFFFFF, np.uint32)

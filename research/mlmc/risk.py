@@ -18,7 +18,7 @@ from scipy import optimize, special
 from research.core import validate
 from research.core.types import Array, Float
 from research.mlmc import links
-from research.mlmc.options import black_scholes
+from research.mlmc.options import black_scholes, log_growth
 from research.mlmc.problems import NestedExpectation, normals
 
 __all__ = ["LossProbability", "exceedance", "loss_probability"]
@@ -44,14 +44,6 @@ class LossProbability(NestedExpectation):
     exact: float | None = eqx.field(static=True, default=None)
 
     @property
-    def depth(self):
-        return 1
-
-    @property
-    def num_variates(self):
-        return (1, 1)
-
-    @property
     def kinds(self):
         return normals(1, 1)
 
@@ -60,12 +52,10 @@ class LossProbability(NestedExpectation):
         return ("discontinuous",)
 
     def init(self, u):
-        growth = self.drift - self.volatility**2 / 2
-        return growth * self.horizon + self.volatility * jnp.sqrt(self.horizon) * u[0]
+        return log_growth(self.drift, self.volatility, self.horizon, u[0])
 
     def transition(self, d, state, u):
-        left = self.maturity - self.horizon
-        return state + (self.rate - self.volatility**2 / 2) * left + self.volatility * jnp.sqrt(left) * u[0]
+        return state + log_growth(self.rate, self.volatility, self.maturity - self.horizon, u[0])
 
     def leaf(self, state):
         """Loss beyond the level, in money of the horizon."""

@@ -12,25 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from research.mlmc import engine, layout, leaves, pyramid, words
-from research.mlmc.oracles import threefry
-from research.mlmc.words import LEVEL
+from research.mlmc import engine, layout, leaves, oracles, pyramid, words
 
 __all__ = ["replicate"]
 
 #: A child's number is one word.
 _MOST = 32
-
-
-def _level(law, key: tuple[int, int]) -> int:
-    level, q = 0, 0
-    while True:
-        for word in threefry(key, (q, LEVEL)):
-            m = sum(word < threshold for threshold in law.thresholds[1:])
-            level += m
-            if m < law.last:
-                return level
-        q += 1
 
 
 def _enter(problem, d, key, state, child):
@@ -75,7 +62,7 @@ def _row(block, at):
 
 def _node(problem, plan, d, key, state):
     """Value and leaves of one node; keys and states have one row."""
-    exponent = plan.base[d] + _level(plan.laws[d], tuple(int(word[0]) for word in key))
+    exponent = plan.base[d] + oracles.level(plan.laws[d], tuple(int(word[0]) for word in key))
     if exponent > _MOST:
         raise OverflowError(f"a node of depth {d} has 2**{exponent} children; at most 2**{_MOST} can be numbered.")
     rules, height = engine.rules(problem, plan, d), plan.tiles[d + 1].bit_length() - 1

@@ -26,14 +26,6 @@ class StudentNoise(NestedExpectation):
     exact: float | None = eqx.field(static=True)
 
     @property
-    def depth(self):
-        return 2
-
-    @property
-    def num_variates(self):
-        return (1 + self.degrees // 2,) * 3
-
-    @property
     def kinds(self):
         return (("normal",) + ("uniform",) * (self.degrees // 2),) * 3
 

@@ -34,16 +34,8 @@ class GaussianWalk(NestedExpectation):
     exact: float | None = eqx.field(static=True, default=None)
 
     @property
-    def depth(self):
-        return len(self.functions) - 1
-
-    @property
-    def num_variates(self):
-        return (1,) * (self.depth + 1)
-
-    @property
     def kinds(self):
-        return normals(*self.num_variates)
+        return normals(*(1,) * len(self.functions))
 
     @property
     def smoothness(self):

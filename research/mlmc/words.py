@@ -22,11 +22,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from pallas_kernels._threefry import threefry_2x32
-from research.core.types import Array, Float, UInt
+from research.core import prng
+from research.core.types import Array, Float, Key, UInt
 
 __all__ = [
     "CHILD", "LEAF", "LEVEL", "NODE", "Words", "child_keys", "join", "leaf_words", "level_words", "next_ids",
-    "node_words", "normal", "replicate_keys", "shift_words", "split", "uniform", "variates",
+    "node_words", "normal", "replicate_keys", "seed_words", "shift_words", "split", "uniform", "variates",
 ]  # fmt: skip
 
 CHILD, NODE, LEAF, LEVEL = 0x10000000, 0x20000000, 0x30000000, 0x40000000
@@ -37,6 +38,11 @@ _SHIFT = 0xFFFFFFFF
 
 #: Two uint32 arrays of one shape: a key, or the low and high word of a 64-bit number.
 Words = tuple[UInt[Array, "..."], UInt[Array, "..."]]
+
+
+def seed_words(key: Key, stream: str) -> UInt[Array, " 2"]:
+    """The two words with which a method begins: those of a named stream of a key of kind threefry2x32."""
+    return jax.random.key_data(prng.stream(key, stream)).astype(jnp.uint32)
 
 
 def split(numbers) -> tuple[np.ndarray, np.ndarray]:

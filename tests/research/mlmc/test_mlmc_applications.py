@@ -235,7 +235,7 @@ def test_differences_are_those_of_the_links(problem):
 def by_hand(problem, law, base, seed, numbers):
     """Values of READ's replicates, D = 1, in double precision: words by the oracle's generator, halves by slices."""
     keys = [oracles.threefry(seed, (number, 0)) for number in numbers]
-    sizes = [1 << (base + oracles._level(law, key)) for key in keys]
+    sizes = [1 << (base + oracles.level(law, key)) for key in keys]
 
     def normals(count, key, counter):
         words = [word for q in range(-(-count // 2)) for word in oracles.threefry(key, counter(q))]

@@ -12,7 +12,7 @@ from scipy import stats
 
 from research.core import prng
 from research.core.status import Status
-from research.mlmc import bounds, level_report, level_samples, moments, multilevel, paths, second_moments, walks
+from research.mlmc import bounds, level_report, level_samples, moments, multilevel, second_moments, walks
 from research.mlmc.moments import CentralMoments
 
 RUNS, TOP = 64, 7
@@ -24,7 +24,7 @@ RUNS, TOP = 64, 7
 @pytest.fixture(scope="module")
 def kinked():
     """Samples of levels 0 to 5 of A4: 16,000 at once, and the same in two portions."""
-    problem, seed = walks.walk("A4"), paths.seed_words(prng.root_key(5))
+    problem, seed = walks.walk("A4"), jax.random.key_data(prng.root_key(5))
     add = jax.jit(lambda so_far, wanted: level_samples.add(problem, seed, so_far, wanted))
     start = level_samples.start(problem, 5)
     whole = add(start, jnp.full(6, 16_000))

@@ -85,7 +85,7 @@ class _Evidence(problems.NestedExpectation):
     """log of the mean of exp(w), for leaves w; its own logarithm would underflow."""
 
     shift: jax.Array
-    depth, num_variates, kinds, smoothness, exact = 1, (1, 1), problems.normals(1, 1), ("smooth",), None
+    kinds, smoothness, exact = problems.normals(1, 1), ("smooth",), None
 
     @property
     def inner(self):
