@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from experiments.lib import mesh as mesh_lib
 from experiments.lib.program import Program, number
-from research.core import prng, sharding
+from research.core import loops, prng, sharding
 from research.core import validate as checks
 from research.core.status import Status
 from research.core.types import Array, Float
@@ -80,17 +80,13 @@ def reach(entrant: Entrant, state: Any, point: Any, epochs: Float[Array, ""]) ->
 
     def going(carry):
         ledger = carry[0].ledger
-        return (_calls(ledger, budget.dtype) < budget) & (ledger.status == Status.OK)
+        return (loops.approximate(ledger.calls, budget.dtype) < budget) & (ledger.status == Status.OK)
 
     def stride(carry):
         result = entrant.method.run(entrant.problem, entrant.params, state=carry[0])
         return result.state, result.u
 
     return jax.lax.while_loop(going, stride, (state, point))
-
-
-def _calls(ledger, dtype):
-    return ledger.calls.high.astype(dtype) * 2.0**30 + ledger.calls.low.astype(dtype)
 
 
 def program(
@@ -134,7 +130,7 @@ def program(
             moved.append(legs)
             residuals, sizes = jax.lax.map(_judge, (cases, stacked([u for _, u in legs.values()], axis=1)))
             for place, (name, (run, _)) in enumerate(legs.items()):
-                spent = _calls(run.ledger, dtype) / sizes
+                spent = loops.approximate(run.ledger.calls, dtype) / sizes
                 found = {"residual": residuals[:, place], "epochs": spent, "status": run.ledger.status}
                 found["strides"] = run.step
                 for metric, values in found.items():

@@ -56,7 +56,7 @@ def program(config, mesh):
 
     from experiments.lib import mesh as mesh_lib
     from experiments.lib.program import Program
-    from research.core import prng, sharding
+    from research.core import loops, prng, sharding
 
     runs = variants(config, config.run.iterations)
 
@@ -64,7 +64,7 @@ def program(config, mesh):
         def measured(run):
             result = run(problem, key)
             calls = result.trace.calls
-            calls = calls.high.astype(jnp.float32) * 2.0**30 + calls.low
+            calls = loops.approximate(calls, jnp.float32)
             return tuple(jnp.broadcast_to(a[:, -1], config.problem.lanes) for a in (calls, result.trace.residual))
 
         calls, residual = jax.lax.switch(step % len(runs), [lambda run=run: measured(run) for run in runs])

@@ -16,6 +16,7 @@ def program(config, mesh):
     import warnings
 
     from experiments.lib import lanes
+    from experiments.mlmc import reading
     from research.mlmc import bounds, read
 
     cases = {name: _case(config, name) for name in config.cases}
@@ -30,13 +31,10 @@ def program(config, mesh):
         moved, metrics = {}, {}
         for name, (problem, params) in cases.items():
             result = quietly(read.run, problem, params, key, state=states[name])
-            trace = result.trace
-            mean = trace.mean.mean()
-            within = trace.m2.sum() + ((trace.mean - mean) ** 2).sum() * params.block
             moved[name] = result.state
-            metrics[f"mean/{name}"] = _sound(mean, result.status)
-            metrics[f"deviation/{name}"] = within
-            metrics[f"leaves/{name}"] = (trace.leaves.high.astype(mean.dtype) * 2.0**30 + trace.leaves.low).sum()
+            found = reading.summary(result.trace, params.block)
+            found["mean"] = _sound(found["mean"], result.status)
+            metrics |= {f"{metric}/{name}": value for metric, value in found.items()}
         return moved, metrics
 
     def start(key):

@@ -18,7 +18,7 @@ def program(config, mesh):
 
     from experiments.lib import lanes
     from experiments.lib.program import number
-    from experiments.mlmc import nested_problems
+    from experiments.mlmc import nested_problems, reading
     from research.mlmc import read
 
     problem = nested_problems.named(config.problem.name, number(config))
@@ -29,12 +29,8 @@ def program(config, mesh):
 
     def advance(_, key, state):
         result = read.run(problem, params, key, state=state)
-        trace, leaves = result.trace, result.trace.leaves
-        mean = trace.mean.mean()
-        within = trace.m2.sum() + ((trace.mean - mean) ** 2).sum() * config.algo.block
-        count = (leaves.high.astype(mean.dtype) * 2.0**30 + leaves.low).sum()
         running = jnp.where(result.status == 0, result.value, jnp.nan)
-        return result.state, {"mean": mean, "deviation": within, "leaves": count, "running": running}
+        return result.state, reading.summary(result.trace, config.algo.block) | {"running": running}
 
     return lanes.program(
         config, mesh, draw=lambda key: key, start=lambda key: read.init(problem, params, key), advance=advance, axes={},

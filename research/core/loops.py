@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from research.core.types import Array, Bool, Int
+from research.core.types import Array, Bool, Float, Int
 
-__all__ = ["Counter", "count", "scan_steps", "start_counter", "total", "while_active"]
+__all__ = [
+    "Counter", "add", "approximate", "count", "scan_steps", "start_counter", "total", "two_sum", "while_active",
+]  # fmt: skip
 
 _LOW_BITS = 30
 
@@ -71,6 +73,26 @@ def count(counter: Counter, increment: int | Int[Array, "..."]) -> Counter:
     """Adds `increment`, in [0, 2**30]; several larger ones are added in turn."""
     low = counter.low + jnp.asarray(increment, jnp.int32)  # at most 2**31 - 1: both terms are below or at 2**30
     return Counter(counter.high + (low >> _LOW_BITS), low & ((1 << _LOW_BITS) - 1))
+
+
+def add(a: Counter, b: Counter) -> Counter:
+    """The sum of two counters."""
+    low = count(a, b.low)
+    return Counter(low.high + b.high, low.low)
+
+
+def approximate(counter: Counter, dtype: Any) -> Float[Array, "..."]:
+    """The count as a floating number, inside a program; exact while it has no more digits than the dtype."""
+    return counter.high.astype(dtype) * 2.0**_LOW_BITS + counter.low.astype(dtype)
+
+
+def two_sum(a: Float[Array, "..."], b: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """a + b and what rounding has taken from it, exactly: long sums keep their digits if the second parts are summed
+    too. Source: `knuth:97`, section 4.2.2.
+    """
+    whole = a + b
+    shadow = whole - a
+    return whole, (a - (whole - shadow)) + (b - shadow)
 
 
 def total(counter: Counter) -> Any:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from research.core import validate
 from research.core.types import Array, Float, Int, UInt
-from research.mlmc import bounds, moments, paths, problems
+from research.mlmc import bounds, engine, moments, paths, problems
 from research.mlmc.engine import float_dtype
 from research.mlmc.moments import CentralMoments
 from research.mlmc.problems import NestedExpectation
@@ -100,7 +100,7 @@ def _differences(problem, seed, ids, level, tile, base) -> tuple[Float[Array, " 
     """Delta_l and P_l of the samples with these ids."""
     dtype, below = float_dtype(problem), problems.check(problem, float_dtype(problem))[1]
     logs, size = problem.inner == "logmeanexp", ids[0].shape[0]
-    keys, states = paths.roots(problem, seed, ids)
+    keys, states = engine.roots(problem, tuple(seed), ids)
     single = level + base == 0
     half = jnp.int32(1) << jnp.maximum(level + base - 1, 0)
 

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 from research.core import loops, status, validate
 from research.core.types import Array, Float, Int, Key, UInt
-from research.mlmc import moments, paths, problems, walks, words
+from research.mlmc import engine, moments, paths, problems, walks, words
 from research.mlmc.engine import float_dtype
 from research.mlmc.problems import NestedExpectation as Problem
 
@@ -148,7 +148,8 @@ def step(problem: Problem, params: Params, state: State) -> tuple[State, Info]:
     counts, tiles = jnp.asarray(params.counts, jnp.int32), _tiles(problem, params)
     numbers = state.step * tiles[0] + jnp.arange(tiles[0])
     valid = numbers < counts[0]
-    keys, states = paths.roots(problem, state.seed, (numbers.astype(jnp.uint32), jnp.zeros(tiles[0], jnp.uint32)))
+    ids = numbers.astype(jnp.uint32), jnp.zeros(tiles[0], jnp.uint32)
+    keys, states = engine.roots(problem, tuple(state.seed), ids)
     values = _values(problem, 0, keys, states, counts, tiles)
     outer = moments.merge(state.outer, moments.of_batch(values, valid))
     bad = valid & ~jnp.isfinite(values)
@@ -211,7 +212,9 @@ def _values(problem, d, keys, states, counts, tiles) -> Float[Array, "N ..."]:
         if logs:
             part = jax.nn.logsumexp(jnp.where(inside, values, -jnp.inf), axis=1)
             return t + 1, jnp.logaddexp(total, part), lost
-        return t + 1, *_two_sum(total, lost, jnp.sum(jnp.where(inside, values, 0), axis=1))
+        # What the roundings lost is kept: a float32 sum of a million tiles keeps its digits.
+        total, error = loops.two_sum(total, jnp.sum(jnp.where(inside, values, 0), axis=1))
+        return t + 1, total, lost + error
 
     zeros = jnp.zeros((size, *below), float_dtype(problem))
     first = (jnp.int32(0), zeros - jnp.inf if logs else zeros, zeros)
@@ -224,13 +227,6 @@ def _values(problem, d, keys, states, counts, tiles) -> Float[Array, "N ..."]:
 
 def _link(problem: Problem, d: int, state: Any, z: Array) -> Array:
     return problem.link(d, state, z)
-
-
-def _two_sum(total, lost, term):
-    """A running sum and what its roundings lost: a float32 sum of a million tiles keeps its digits."""
-    new = total + term
-    back = new - total
-    return new, lost + ((total - (new - back)) + (term - back))
 
 
 def example(key: Key) -> tuple[Problem, Params]:

@@ -16,7 +16,7 @@ from research.mlmc.engine import float_dtype
 from research.mlmc.problems import NestedExpectation
 from research.mlmc.words import Words
 
-__all__ = ["children", "leaves", "roots"]
+__all__ = ["children", "leaves"]
 
 
 def _variates(problem, d, drawn, shape):
@@ -24,13 +24,6 @@ def _variates(problem, d, drawn, shape):
     if not count:
         return jnp.zeros((*shape, 0), float_dtype(problem))
     return words.variates(drawn(count), problem.kinds[d], float_dtype(problem))
-
-
-def roots(problem: NestedExpectation, seed: UInt[Array, " 2"], ids: Words) -> tuple[Words, Any]:
-    """Keys `[N]` and states `[N, ...]` of outermost nodes, from the `[N]` words of their ids."""
-    keys = words.replicate_keys((seed[0], seed[1]), ids)
-    u = _variates(problem, 0, lambda count: words.node_words(keys, count), keys[0].shape)
-    return keys, jax.vmap(problem.init)(u)
 
 
 def _repeated(tree: Any, count: int) -> Any:

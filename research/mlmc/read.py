@@ -26,8 +26,8 @@ from research.mlmc.problems import NestedExpectation as Problem
 
 __all__ = [
     "ESTIMATORS", "Info", "LEAVES", "LEVELS", "Params", "Problem", "Replicates", "Result", "State", "advance",
-    "block_info", "estimate", "example", "finish", "init", "level_statistics", "plan", "replicates", "result", "run",
-    "start", "step",
+    "block_info", "estimate", "example", "finish", "init", "level_statistics", "plan", "planned_replicates",
+    "replicates", "result", "run", "start", "step",
 ]  # fmt: skip
 
 ESTIMATORS = ("single", "coupled", "block")
@@ -212,10 +212,10 @@ def advance(state: State, info: Info, params: Params) -> State:
     """The state after the block of replicates that begins at `state.next_id`."""
     done = state.step + 1
     mean = info.mean.astype(state.total.dtype)
-    total, lost = _two_sum(state.total, mean)
+    total, lost = loops.two_sum(state.total, mean)
     return State(
         done, state.seed, jnp.stack(words.next_ids((state.next_id[0], state.next_id[1]), params.block)),
-        total, state.rest + lost, _add(state.leaves, info.leaves), _add(state.slots, info.slots),
+        total, state.rest + lost, loops.add(state.leaves, info.leaves), loops.add(state.slots, info.slots),
         state.bad + params.block - info.count, jnp.where(state.bad == 0, info.first_bad, state.first_bad),
         state.overflow + info.overflow.astype(jnp.int32),
     )  # fmt: skip
@@ -225,17 +225,6 @@ def step(problem: Problem, params: Params, state: State) -> tuple[State, Info]:
     """One block: replicates next_id, ..., next_id + block - 1."""
     info = block_info(problem, params, state.seed, state.next_id)
     return advance(state, info, params), info
-
-
-def _two_sum(a, b):
-    total = a + b
-    shadow = total - a
-    return total, (a - (total - shadow)) + (b - shadow)
-
-
-def _add(a: loops.Counter, b: loops.Counter) -> loops.Counter:
-    low = loops.count(a, b.low)
-    return loops.Counter(low.high + b.high, low.low)
 
 
 def run(problem: Problem, params: Params, key: Key | None = None, *, state: State | None = None) -> Result:
@@ -291,9 +280,7 @@ def _many(problem, planned, seed, low, high, number):
     return jax.lax.scan(one, None, rows)[1]
 
 
-def _run_ids(problem, params, seed, ids, statistics):
-    planned = plan(problem, params, statistics=statistics)
-    _guard(problem, params)
+def _run_ids(problem, planned, seed, ids):
     pair = np.asarray(seed)
     fits = pair.shape == (2,) and pair.dtype.kind in "iu" and pair.min() >= 0 and pair.max() < 1 << 32
     validate.require(bool(fits), "seed", "be two integers in [0, 2**32)", seed)
@@ -311,7 +298,14 @@ def replicates(problem: Problem, params: Params, seed, ids) -> Replicates:
       seed: two uint32 words.
       ids: `[R]` integers in [0, 2**64).
     """
-    ran, number = _run_ids(problem, params, seed, ids, False)
+    planned = plan(problem, params)
+    _guard(problem, params)
+    return planned_replicates(problem, planned, seed, ids)
+
+
+def planned_replicates(problem: Problem, planned: engine.Plan, seed, ids) -> Replicates:
+    """The same from a plan of one's own, whose laws of levels are not looked at (`truncated`)."""
+    ran, number = _run_ids(problem, planned, seed, ids)
     return Replicates(ran.value.reshape(-1)[:number], ran.leaves.reshape(-1)[:number], ran.tally.overflow.any())
 
 
@@ -322,7 +316,9 @@ def level_statistics(problem: Problem, params: Params, seed, ids) -> dict[str, n
       float64 arrays `[D, 31]`: `count` of nodes; `mean`, `mean_square` and `mean_fourth` of Delta (of the link itself
       at level 0), without the weight 1/p; `largest` of its modulus. Means are 0 where the count is.
     """
-    ran, _ = _run_ids(problem, params, seed, ids, True)
+    planned = plan(problem, params, statistics=True)
+    _guard(problem, params)
+    ran, _ = _run_ids(problem, planned, seed, ids)
     table = np.asarray(ran.tally.levels, np.float64)
     count = table[..., 0].sum(axis=0)
     means = table[..., 1:4].sum(axis=0) / np.maximum(count, 1)[..., None]

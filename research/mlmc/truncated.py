@@ -11,14 +11,11 @@ import functools
 import math
 from collections.abc import Sequence
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from research.core import validate
 from research.core.types import Array, Float, UInt
-from research.mlmc import engine, read, words
+from research.mlmc import read
 from research.mlmc.problems import NestedExpectation
 
 __all__ = ["PUBLISHED", "Truncated", "expected_leaves", "largest_leaves", "replicates"]
@@ -80,19 +77,6 @@ def largest_leaves(last: Sequence[int], b: Sequence[int] | None = None) -> int:
     return 2 ** (sum(last) + sum(b or ()))
 
 
-@eqx.filter_jit
-def _run(problem, planned, seed, low, high):
-    width = planned.tiles[0]
-    valid = jnp.ones(width, bool)
-
-    def one(ids):
-        ran = engine.block(problem, planned, (seed[0], seed[1]), (ids[0], ids[1]), valid)
-        return ran.value, ran.leaves
-
-    value, leaves = jax.lax.map(one, (low.reshape(-1, width), high.reshape(-1, width)))
-    return value.reshape(-1), leaves.reshape(-1)
-
-
 def replicates(
     problem: NestedExpectation, params: read.Params, last: Sequence[int], seed: UInt[Array, " 2"], ids: Sequence[int]
 ) -> tuple[Float[Array, " R"], Array]:
@@ -110,5 +94,5 @@ def replicates(
     validate.require(len(last) == problem.depth, "last", f"have {problem.depth} entries", last)
     validate.require(len(ids) % params.block == 0, "ids", f"fill blocks of {params.block}", len(ids))
     planned = dataclasses.replace(planned, laws=tuple(Truncated(*pair) for pair in zip(params.r, last, strict=True)))
-    low, high = (jnp.asarray(word) for word in words.split(ids))
-    return _run(problem, planned, jnp.asarray(seed, jnp.uint32), low, high)
+    ran = read.planned_replicates(problem, planned, seed, ids)
+    return ran.value, ran.leaves

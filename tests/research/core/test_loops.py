@@ -53,3 +53,15 @@ def test_counter_is_exact_beyond_32_bits():
     assert loops.total(one) == 3
     many, _ = jax.lax.scan(lambda c, _: (loops.count(c, big - 1), None), loops.start_counter(), length=10_000)
     assert loops.total(many) == 10_000 * (big - 1)
+    assert loops.total(loops.add(many, many)) == 20_000 * (big - 1)
+    assert float(loops.approximate(many, jnp.float32)) == np.float32(10_000 * (big - 1))
+
+
+def test_two_sum_loses_nothing():
+    whole, lost = loops.two_sum(jnp.float32(1), jnp.float32(2.0**-30))
+    assert (whole, lost) == (1, 2.0**-30)
+    values = np.random.default_rng(0).standard_normal((2, 1000)) * 10.0 ** np.arange(-2, 2)[:, None, None]
+    a, b = (jnp.asarray(x.ravel(), jnp.float32) for x in np.moveaxis(values, 1, 0))
+    whole, lost = loops.two_sum(a, b[::-1])
+    exact = np.asarray(a, np.float64) + np.asarray(b[::-1], np.float64)
+    np.testing.assert_array_equal(np.asarray(whole, np.float64) + np.asarray(lost, np.float64), exact)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from research.core import prng, status
-from research.mlmc import nested, paths, problems, second_moments, walks
+from research.mlmc import engine, nested, paths, problems, second_moments, walks
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def deep():
 
     def direct(seed):
         ids = jnp.arange(21, dtype=jnp.uint32), jnp.zeros(21, jnp.uint32)
-        keys, y_0 = paths.roots(problem, seed, ids)
+        keys, y_0 = engine.roots(problem, tuple(seed), ids)
         keys, y_1 = paths.children(problem, 1, keys, y_0, jnp.arange(5))
         z = paths.leaves(problem, keys, y_1, jnp.arange(3)).reshape(-1, 3).mean(axis=1)
         return jnp.sin((z**2).reshape(-1, 5).mean(axis=1))
@@ -111,7 +111,7 @@ def test_logarithms_of_leaves_are_averaged_as_what_they_are_logarithms_of():
 
     @jax.jit
     def drawn(seed):
-        keys, y_0 = paths.roots(problem, seed, (jnp.arange(4, dtype=jnp.uint32), jnp.zeros(4, jnp.uint32)))
+        keys, y_0 = engine.roots(problem, tuple(seed), (jnp.arange(4, dtype=jnp.uint32), jnp.zeros(4, jnp.uint32)))
         return paths.leaves(problem, keys, y_0, jnp.arange(11))
 
     leaves = np.asarray(drawn(state.seed), np.float64).reshape(4, 11)
