@@ -77,7 +77,6 @@ def program(config, mesh):
         differs = jnp.not_equal(*bits).sum().astype(found.dtype)
         return (start, step + 1), {"differs": differs, "leaves": leaves.astype(found.dtype)}
 
-    # The problem's numbers are data: as constants they would be folded, here into one layout and there into another.
     given = sharding.replicated(jax.eval_shape(lambda: _problem_and_seed(config)), mesh)
     state = sharding.split_replicates(jax.eval_shape(first), mesh)
     lanes = mesh_lib.over_replicates(mesh, jax.custom_batching.sequential_vmap(advance), shared=2)

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -93,6 +94,8 @@ def roots(problem: Any, seed: words.Words, ids: words.Words) -> tuple[words.Word
 
 def block(problem: Any, plan: Plan, seed: words.Words, ids: words.Words, valid: Bool[Array, " C"]) -> Values:
     """Replicates of one tile of ids `[C_0]`."""
+    # As constants of a program the problem's numbers would be folded into the arithmetic, here so and there otherwise.
+    problem = jax.tree.map(lambda x: jax.lax.optimization_barrier(x) if eqx.is_array(x) else x, problem)
     keys, states = roots(problem, seed, ids)
     tally = start_tally(problem, plan)
     if problem.depth > 0:

@@ -75,6 +75,16 @@ def test_replicates_do_not_depend_on_tiles_or_batches(params):
         np.testing.assert_array_equal(found[0], other)
 
 
+@pytest.mark.optimized
+def test_numbers_of_a_problem_may_be_constants_of_a_program():
+    """Folded into the arithmetic they would move the last bit of one replicate in eight."""
+    problem, params = walks.walk("A3"), read.Params(r=(0.62,), block=256)
+    plan, valid = read.plan(problem, params), jnp.ones(256, bool)
+    ids = tuple(map(jnp.asarray, words.split(np.arange(256))))
+    block = jax.jit(lambda ids: engine.block(problem, plan, tuple(map(jnp.uint32, SEED)), ids, valid).value)
+    np.testing.assert_array_equal(block(ids), read.replicates(problem, params, SEED, np.arange(256)).value)
+
+
 # ---- Faults ----------------------------------------------------------------------------------------------------------
 
 
