@@ -1,4 +1,4 @@
-"""What a bias update is guaranteed to do to fixed scores: one function per theorem; tests assert them, figures draw them.
+"""What a bias update is guaranteed to do to fixed scores: one function per theorem; tests assert and figures draw them.
 
 A bias p makes expert k take A_k tokens; L = K T / E; D, V and OPT are those of `assignment`; R is the score range. All
 statements hold for every instance, in exact arithmetic. Source: `han:25` for the kinds of statement (monotone change,
