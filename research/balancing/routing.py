@@ -31,18 +31,9 @@ from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Int, Key
 
 __all__ = [
-    "NOTHING",
-    "Context",
-    "Experts",
-    "Router",
-    "Routing",
-    "RoutingState",
-    "Wrapper",
-    "check_logits",
-    "count",
-    "share",
+    "NOTHING", "Context", "Experts", "Router", "Routing", "RoutingState", "Wrapper", "check_logits", "count", "share",
     "valid_tokens",
-]
+]  # fmt: skip
 
 RoutingState = Any  # a pytree; () of routers that remember nothing
 
@@ -59,7 +50,7 @@ class Context(NamedTuple):
     layer: int | Int[Array, ""] = 0  # among the layers with experts
     step: int | Int[Array, ""] = 0  # optimiser steps done
     hidden: Float[Array, "T d"] | None = None  # what the logits were made of
-    memory: Any = None  # of routers that hand something from layer to layer (gates, recurrent states)
+    memory: Any = None  # from the layer before, of routers that hand something on (gates, recurrent states)
     key: Key | None = None  # of routers that draw
     parameters: Any = None  # `layer_parameters` of this layer
     shared: Any = None  # `shared_parameters`
@@ -103,20 +94,20 @@ class Router(eqx.Module):
         """The router to evaluate with."""
         return self
 
-    def layer_parameters(self, key: Key, width: int) -> Any:
-        """What the router learns in one layer whose tokens have `width` features, besides the logits' matrix."""
+    def layer_parameters(self, key: Key, width: int) -> dict[str, Any]:
+        """What the router learns in a layer whose tokens have `width` features, beside the matrix of the logits."""
         del key, width
         return {}
 
-    def shared_parameters(self, key: Key, width: int) -> Any:
+    def shared_parameters(self, key: Key, width: int) -> dict[str, Any]:
         """What the router learns once for all layers."""
         del key, width
         return {}
 
-    def memory(self, num_tokens: int, dtype=jnp.float32) -> Any:
-        """What the first layer with experts receives as `Context.memory`."""
+    def memory(self, num_tokens: int, dtype=jnp.float32) -> dict[str, Any]:
+        """What the first layer with experts receives as `Context.memory`: a dict, so that wrappers can add to it."""
         del num_tokens, dtype
-        return ()
+        return {}
 
     def init(self, key: Key | None = None) -> RoutingState:
         """The state before the first step."""
