@@ -29,6 +29,7 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 
 from research.core import validate as checks
 from research.core.types import Array, Float, Int
@@ -93,7 +94,8 @@ class Rule(eqx.Module):
         for name in ("momentum", "ema_load"):
             value = getattr(self, name)
             if checks.is_concrete(value):
-                checks.require(bool(jnp.all((value >= 0) & (value < 1))), f"Rule.{name}", "lie in [0, 1)", value)
+                inside = bool(np.all((np.asarray(value) >= 0) & (np.asarray(value) < 1)))
+                checks.require(inside, f"Rule.{name}", "lie in [0, 1)", value)
 
     def init(self, num_experts: int, dtype=jnp.float32, bias: Float[Array, " E"] | None = None) -> BiasState:
         """Before the first update, at `bias` or zero. Raises ValueError for fewer than two experts or a wrong shape."""
