@@ -36,10 +36,6 @@ class Chain(Wrapper):
         plain = not isinstance(self.router, Chain) and not self.router.memory(1)
         checks.require(plain, "Chain.router", "not be a chain nor hand over memories", type(self.router).__name__)
 
-    @property
-    def num_slots(self) -> int:
-        return self.iterations * self.router.num_slots
-
     def layer_parameters(self, key: Key, width: int) -> dict[str, Any]:
         inner, weights = jax.random.split(key)
         shape = (self.iterations - 1, width, self.num_experts)

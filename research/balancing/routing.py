@@ -82,7 +82,7 @@ class Router(eqx.Module):
 
     @property
     def num_slots(self) -> int:
-        """S: slots of each token."""
+        """S: slots of each token in what `route` returns."""
         return self.top_k
 
     @property
