@@ -28,7 +28,7 @@ METHODS = {
     "page_half": style.Look("Algorithm 1, 0.5/L (certified)", _HUES["blue"], "-", "o"),
     "page_one": style.Look("Algorithm 1, 1/L (uncertified)", _HUES["green"], (0, (3, 1, 1, 1)), "P"),
     "page_two": style.Look("Algorithm 1, 2/L (uncertified)", _HUES["sky"], (0, (3, 1, 1, 1)), "^"),
-    "svrg": style.Look("SVRG-AcFR, 0.5/L", _HUES["green"], "-", "h"),
+    "svrg": style.Look("SVRG-AcFR, 0.5/L", _HUES["vermilion"], "-", "h"),
 }
 
 
