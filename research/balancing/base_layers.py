@@ -16,7 +16,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from research.balancing import gating
+from research.balancing import assignment, gating
+from research.balancing.quantile_router import swept
 from research.balancing.routing import NOTHING, Context, Router, Routing, count, valid_tokens
 from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Int, Key
@@ -67,14 +68,11 @@ def balanced_assignment(
 
 def _cheapest_moves(scores, chosen, num_experts):
     """Loss of the cheapest move of one token from expert a to b `[E, E]`, infinite without tokens, and that token."""
-    own = gating.take(scores, chosen[:, None])  # [T, 1]
-    member = chosen[:, None] == jnp.arange(num_experts)[None]
-
-    def from_expert(mine):
-        loss = jnp.where(mine[:, None], own - scores, jnp.inf)
-        return loss.min(axis=0), loss.argmin(axis=0).astype(jnp.int32)
-
-    cost, mover = jax.lax.map(from_expert, member.T)
+    loss = gating.take(scores, chosen[:, None]) - scores  # [T, E]
+    cost = jax.ops.segment_min(loss, chosen, num_experts + 1)[:num_experts]
+    at_cost = loss == cost[jnp.minimum(chosen, num_experts - 1)]
+    token = jnp.where(at_cost, jnp.arange(loss.shape[0], dtype=jnp.int32)[:, None], loss.shape[0])
+    mover = jax.ops.segment_min(token, chosen, num_experts + 1)[:num_experts]
     return jnp.where(jnp.eye(num_experts, dtype=bool), jnp.inf, cost), mover
 
 
@@ -117,10 +115,12 @@ class BaseLayers(Router):
     num_experts: int = eqx.field(static=True)
     top_k: int = eqx.field(static=True, default=1)
     balanced: bool = eqx.field(static=True, default=True)
+    sweeps: int = eqx.field(static=True, default=4)  # of the quantile dual, for prices to start from
 
     def __check_init__(self):
         checks.at_least("BaseLayers.num_experts", self.num_experts, 2)
         checks.require(self.top_k == 1, "BaseLayers.top_k", "be 1", self.top_k)
+        checks.at_least("BaseLayers.sweeps", self.sweeps, 0)
 
     @property
     def causal(self) -> bool:
@@ -133,7 +133,9 @@ class BaseLayers(Router):
         del state
         logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
         if self.balanced:
-            index = balanced_assignment(logits, valid_tokens(context, logits))[:, None]
+            problem = assignment.Problem(logits, 1, context.valid)
+            price = swept(problem, jnp.zeros(self.num_experts, logits.dtype), self.sweeps)
+            index = balanced_assignment(logits, valid_tokens(context, logits), price)[:, None]
         else:
             index = gating.largest(logits, 1, context).index
         return gating.routing_of(gating.scores_of(logits, "sigmoid"), index, renormalise=False)
