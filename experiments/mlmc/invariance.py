@@ -90,8 +90,8 @@ def program(config, mesh):
     )
 
 
-def all_values(config, mesh):
-    """Values `[R, ids]` of all ranges, in the first variant, over the `rep` axis of the mesh."""
+def all_bits(config, mesh):
+    """Bits, int32 `[R, ids]`, of the values of all ranges, in the first variant, over the `rep` axis of the mesh."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -103,53 +103,22 @@ def all_values(config, mesh):
         return values(config, problem, 0, seed, start)[0]
 
     starts = jnp.arange(config.run.replicates, dtype=jnp.uint32) * config.problem.ids
-    return np.asarray(mesh_lib.over_replicates(mesh, alone, shared=2)(*_problem_and_seed(config), starts))
-
-
-#: What a process of its own does: the config as JSON in, the bits out.
-_CHILD = """
-import json, sys
-import ml_collections
-import numpy as np
-from experiments.lib import mesh
-from experiments.mlmc import invariance
-config = ml_collections.ConfigDict(json.loads(sys.argv[1]))
-found = invariance.all_values(config, mesh.build({"rep": int(sys.argv[2])}))
-print(json.dumps(found.view(np.int32).tolist()))
-"""
-
-
-def on_devices(config, count: int):
-    """The bits of `all_values`, int32 `[R, ids]`, from a process with so many CPU devices.
-
-    Raises: RunError where the process fails.
-    """
-    import json
-    import os
-    import subprocess
-    import sys
-
-    import numpy as np
-
-    from experiments.lib.errors import RunError
-
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(count)}
-    command = [sys.executable, "-c", _CHILD, config.to_json(), str(count)]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        raise RunError(f"a process with {count} CPU devices failed: {ended.stderr.strip()[-300:]}")
-    return np.array(json.loads(ended.stdout), np.int32)
+    found = mesh_lib.over_replicates(mesh, alone, shared=2)(*_problem_and_seed(config), starts)
+    return {"bits": np.asarray(found).view(np.int32)}
 
 
 def main(config, run, mesh):
     import numpy as np
 
-    from experiments.lib import driver
+    from experiments.lib import child, driver
+
+    def on(count):
+        return child.on_cpu_devices("experiments.mlmc.invariance", "all_bits", config, {"rep": int(count)})["bits"]
 
     driver.drive(program(config, mesh), config, run)
     if not run.results:
-        alone = on_devices(config, 1)
-        differing = [int((on_devices(config, int(count)) != alone).sum()) for count in config.run.devices]
+        alone = on(1)
+        differing = [int((on(count) != alone).sum()) for count in config.run.devices]
         run.results(devices=np.array(config.run.devices), differing=differing, compared=alone.size)
 
 

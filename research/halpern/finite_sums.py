@@ -119,10 +119,10 @@ def _sum_in_blocks(part, rows, targets):
     block = max(1, _BLOCK // (rows.dtype.itemsize * rows.shape[1]))
     whole = rows.shape[0] // block
 
-    def add(k, total):
-        return total + part(*(jax.lax.dynamic_slice_in_dim(array, k * block, block) for array in (rows, targets)))
+    def of(k):
+        return part(*(jax.lax.dynamic_slice_in_dim(array, k * block, block) for array in (rows, targets)))
 
-    total = jax.lax.fori_loop(0, whole, add, jnp.zeros(rows.shape[1], rows.dtype))
+    total = jax.lax.fori_loop(1, whole, lambda k, total: total + of(k), of(0))
     return total + part(rows[whole * block :], targets[whole * block :])
 
 

@@ -42,6 +42,17 @@ def test_rows_over_eight_devices_do_what_one_device_does(rows_mesh, n, method):
     assert float(alone.trace.residual[-1]) < float(alone.state.ledger.first)
 
 
+def test_rows_beyond_the_cache_are_summed_in_blocks_on_each_device(rows_mesh):
+    n = 8 * 48_000  # more than a MiB of rows on a device
+    features = jax.random.normal(prng.root_key(0), (n, 6))
+    whole = finite_sums.least_squares(features, features.sum(axis=1), law="uniform")
+    u = jnp.linspace(-1, 1, 6)
+    spread = sharded.shard(whole, rows_mesh)
+    # A mean of 384,000 terms in float32 loses half their number's square root of roundings at worst.
+    size = float(jnp.abs(whole.features).mean())
+    np.testing.assert_allclose(jax.jit(lambda u: spread.full(u))(u), whole.full(u), rtol=0, atol=1e-4 * size)
+
+
 def test_each_device_holds_its_rows_and_sums_once(rows_mesh):
     inclusion = sharded.shard(model(400), rows_mesh)
     assert {shard.data.shape for shard in inclusion.model.features.addressable_shards} == {(50, 6)}
