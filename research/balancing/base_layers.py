@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from research.balancing import assignment, gating
 from research.balancing.quantile_router import swept
-from research.balancing.routing import NOTHING, Context, Router, Routing, count, valid_tokens
+from research.balancing.routing import NOTHING, Context, Router, Routing, check_logits, count, valid_tokens
 from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Int, Key
 
@@ -131,6 +131,7 @@ class BaseLayers(Router):
 
     def route(self, state, logits: Float[Array, "T E"], context: Context = NOTHING) -> Routing:
         del state
+        check_logits(self, logits)
         logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
         if self.balanced:
             problem = assignment.Problem(logits, 1, context.valid)

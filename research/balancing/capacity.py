@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from research.balancing import gating, softmax_topk
-from research.balancing.routing import NOTHING, Context, Router, Routing, Wrapper, count, valid_tokens
+from research.balancing.routing import NOTHING, Context, Router, Routing, Wrapper, check_logits, count, valid_tokens
 from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Int, Key
 
@@ -101,6 +101,8 @@ class CapacityDrop(Wrapper):
         return self.router.causal and self.policy == "first"
 
     def route(self, state, logits: Float[Array, "T E"], context: Context = NOTHING) -> Routing:
+        if self.policy == "random":
+            checks.require(context.key is not None, "context.key", "be given for policy 'random'", None)
         routing = self.router.route(state, logits, context)
         limit = places(self.factor, self.top_k, _tokens(context, logits), self.num_experts)
         rank = rank_in_expert(routing.index, self._priority(routing, context), routing.keep, self.num_experts)
@@ -109,7 +111,6 @@ class CapacityDrop(Wrapper):
     def _priority(self, routing: Routing, context: Context):
         token = jnp.arange(routing.index.shape[0], dtype=routing.gate.dtype)[:, None]
         if self.policy == "random":
-            checks.require(context.key is not None, "context.key", "be given for policy 'random'", None)
             return jax.random.uniform(context.key, routing.index.shape)
         if self.policy == "score":
             return jax.lax.stop_gradient(routing.gate)
@@ -155,6 +156,7 @@ class ExpandedDrop(Router):
 
     def route(self, state, logits: Float[Array, "T E"], context: Context = NOTHING) -> Routing:
         del state
+        check_logits(self, logits)
         scores = gating.scores_of(logits)
         found = gating.largest(scores, self.candidates, context)
         keep = found.index < self.num_experts
@@ -187,6 +189,7 @@ class Reroute(Router):
 
     def route(self, state, logits: Float[Array, "T E"], context: Context = NOTHING) -> Routing:
         del state
+        check_logits(self, logits)
         scores = gating.scores_of(logits)
         limit = places(self.factor, self.top_k, _tokens(context, logits), self.num_experts)
         index = greedy(jax.lax.stop_gradient(scores), self.top_k, limit, valid_tokens(context, logits))

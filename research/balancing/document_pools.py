@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from research.balancing import gating
-from research.balancing.routing import NOTHING, Context, Router, Routing, valid_tokens
+from research.balancing.routing import NOTHING, Context, Router, Routing, check_logits, valid_tokens
 from research.balancing.softmax_topk import check_experts
 from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Key
@@ -51,6 +51,7 @@ class DocumentPools(Router):
 
     def route(self, state, logits: Float[Array, "T E"], context: Context = NOTHING) -> Routing:
         del state
+        check_logits(self, logits)
         checks.require(context.document is not None, "context.document", "be given for pools of documents", None)
         scores = gating.scores_of(logits)
         valid = valid_tokens(context, logits)

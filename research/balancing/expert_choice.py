@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from research.balancing import gating
 from research.balancing.capacity import share_of
-from research.balancing.routing import NOTHING, Context, Router, Routing, valid_tokens
+from research.balancing.routing import NOTHING, Context, Router, Routing, check_logits, valid_tokens
 from research.balancing.softmax_topk import check_experts
 from research.core import validate as checks
 from research.core.types import Array, Float, Key
@@ -47,6 +47,7 @@ class ExpertChoice(Router):
 
     def route(self, state, logits: Float[Array, "T E"], context: Context = NOTHING) -> Routing:
         del state
+        check_logits(self, logits)
         tokens, num_experts = logits.shape
         limit = most = self._taken(tokens)
         if context.valid is not None:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from research.balancing import gating
-from research.balancing.routing import NOTHING, Context, Router, Routing
+from research.balancing.routing import NOTHING, Context, Router, Routing, check_logits
 from research.balancing.softmax_topk import check_experts
 from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Key
@@ -52,6 +52,7 @@ class ExpertSharing(Router):
 
     def route(self, state, logits: Float[Array, "T E"], context: Context = NOTHING) -> Routing:
         del state
+        check_logits(self, logits)
         scores = gating.scores_of(logits)
         coreset = self._coreset(jax.lax.stop_gradient(scores), context)
         allowed = jnp.broadcast_to(coreset[None], scores.shape)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from research.balancing import gating
-from research.balancing.routing import NOTHING, Context, Router, Routing
+from research.balancing.routing import NOTHING, Context, Router, Routing, check_logits
 from research.balancing.softmax_topk import check_experts
 from research.core import validate as checks
 from research.core.types import Array, Float, Key
@@ -36,6 +36,7 @@ class Grouped(Router):
 
     def route(self, state, logits: Float[Array, "T E"], context: Context = NOTHING) -> Routing:
         del state
+        check_logits(self, logits)
         tokens, num_experts = logits.shape
         size = num_experts // self.num_groups
         scores = gating.scores_of(logits)

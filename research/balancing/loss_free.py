@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from research.balancing import gating
 from research.balancing.bias_update import BiasState, Rule
-from research.balancing.routing import NOTHING, Context, Router, Routing
+from research.balancing.routing import NOTHING, Context, Router, Routing, check_logits
 from research.balancing.softmax_topk import check_experts
 from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Key
@@ -73,6 +73,8 @@ class LossFree(Router):
         return self.rule.init(self.num_experts, dtype, bias)
 
     def route(self, state: BiasState, logits: Float[Array, "T E"], context: Context = NOTHING) -> Routing:
+        check_logits(self, logits)
+        checks.shape("state.bias", state.bias, (self.num_experts,))
         scores = gating.scores_of(logits, self.gate)
         ranked = scores if self.bias_space == "score" else logits.astype(scores.dtype)
         bias = jax.lax.stop_gradient(state.bias).astype(ranked.dtype)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from research.balancing import balance_losses, gating, softmax_topk
 from research.balancing.capacity import dropped, exact, places, rank_in_expert
-from research.balancing.routing import NOTHING, Context, Router, Routing, Wrapper, count
+from research.balancing.routing import NOTHING, Context, Router, Routing, Wrapper, check_logits, count
 from research.core import validate as checks
 from research.core.types import Array, Float, Int, Key
 
@@ -86,6 +86,7 @@ class MixturePlus(Router):
 
     def route(self, state, logits: Float[Array, "T E"], context: Context = NOTHING) -> Routing:
         del state
+        check_logits(self, logits)
         scores = gating.scores_of(logits)
         index = gating.largest(jax.lax.stop_gradient(scores), self.top_k, context).index
         first = self.num_ffn
@@ -111,7 +112,9 @@ class MixturePlus(Router):
         if not self.num_const:
             return out
         const = jnp.arange(self.num_const) + copy + self.num_copy
-        weight = jnp.sum(jnp.where(routing.index[:, :, None] == const, gate[:, :, None], 0), axis=1)  # [T, n]
+        weight = jnp.sum(
+            jnp.where(routing.index[:, :, None] == const[None, None], gate[:, :, None], 0), axis=1
+        )  # [T, n]
         mix = jax.nn.softmax(jnp.einsum("td,ndc->tnc", hidden, context.parameters["mix"].astype(hidden.dtype)), axis=-1)
         own = jnp.sum(weight * mix[:, :, 0], axis=1, keepdims=True) * hidden
         return out + own + (weight * mix[:, :, 1]) @ context.parameters["vector"].astype(hidden.dtype)
@@ -140,6 +143,7 @@ class GateResidual(Wrapper):
         return {**self.router.memory(num_tokens, dtype), "logits": jnp.zeros((num_tokens, self.num_experts), dtype)}
 
     def route(self, state, logits: Float[Array, "T E"], context: Context = NOTHING) -> Routing:
+        check_logits(self, logits)
         before = context.memory["logits"]
         logits = logits + before.astype(logits.dtype) @ context.parameters["gate_residual"].astype(logits.dtype)
         routing = self.router.route(state, logits, context)

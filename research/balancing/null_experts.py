@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from research.balancing import balance_losses, gating
-from research.balancing.routing import NOTHING, Context, Router, Routing, count
+from research.balancing.routing import NOTHING, Context, Router, Routing, check_logits, count
 from research.balancing.softmax_topk import check_experts
 from research.core import validate as checks
 from research.core.types import Array, Float, Key
@@ -49,6 +49,7 @@ class NullExperts(Router):
 
     def route(self, state, logits: Float[Array, "T E"], context: Context = NOTHING) -> Routing:
         del state
+        check_logits(self, logits)
         scores = gating.scores_of(logits)
         index = gating.largest(jax.lax.stop_gradient(scores), self.top_k, context).index
         true = index < self.num_ffn

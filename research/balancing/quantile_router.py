@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from research.balancing import assignment, gating, quantile
-from research.balancing.routing import NOTHING, Context, Router, Routing
+from research.balancing.routing import NOTHING, Context, Router, Routing, check_logits
 from research.balancing.softmax_topk import check_experts
 from research.core import validate as checks
 from research.core.types import Array, Float, Int, Key
@@ -70,6 +70,8 @@ class QuantileRouter(Router):
         return QuantileState(jnp.zeros(self.num_experts, dtype), jnp.int32(0))
 
     def route(self, state: QuantileState, logits: Float[Array, "T E"], context: Context = NOTHING) -> Routing:
+        check_logits(self, logits)
+        checks.shape("state.bias", state.bias, (self.num_experts,))
         scores = gating.scores_of(logits, self.gate)
         index = gating.largest(scores, self.top_k, context, state.bias).index
         problem = assignment.Problem(scores, self.top_k, context.valid)

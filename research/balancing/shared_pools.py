@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from research.balancing import gating
-from research.balancing.routing import NOTHING, Context, Router, Routing
+from research.balancing.routing import NOTHING, Context, Router, Routing, check_logits
 from research.balancing.softmax_topk import check_experts
 from research.core import validate as checks
 from research.core.types import Array, Float, Int, Key
@@ -59,6 +59,7 @@ class SharedPools(Router):
 
     def route(self, state, logits: Float[Array, "T E"], context: Context = NOTHING) -> Routing:
         del state
+        check_logits(self, logits)
         column = jnp.arange(self.num_experts)
         distance = (column // self.layer_experts - context.layer) % self.reuse
         entry = distance * self.layer_experts + column % self.layer_experts

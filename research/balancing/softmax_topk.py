@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from research.balancing import gating
-from research.balancing.routing import NOTHING, Context, Router, Routing, count
+from research.balancing.routing import NOTHING, Context, Router, Routing, check_logits, count
 from research.core import validate as checks
 from research.core.types import Array, Float, Key
 
@@ -41,6 +41,7 @@ class SoftmaxTopK(Router):
 
     def route(self, state, logits: Float[Array, "T E"], context: Context = NOTHING) -> Routing:
         del state
+        check_logits(self, logits)
         scores = gating.scores_of(logits, self.gate)
         found = gating.largest(scores, self.top_k, context)
         gate = gating.gates(found.score, self.renormalise, self.scale)
@@ -59,6 +60,7 @@ class Mixtral(Router):
 
     def route(self, state, logits: Float[Array, "T E"], context: Context = NOTHING) -> Routing:
         del state
+        check_logits(self, logits)
         logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
         found = gating.largest(logits, self.top_k, context)
         keep = found.index < self.num_experts
