@@ -9,7 +9,7 @@ import numpy as np
 
 from pallas_kernels._dispatch import Candidate, choose
 from pallas_kernels._dispatch import explain as _explain
-from pallas_kernels.topk_route import reference, xla
+from pallas_kernels.topk_route import reference, xla, xla_cpu
 
 __all__ = ["TopkRoute", "topk_route"]
 
@@ -90,7 +90,7 @@ def _candidates(k, threshold):
         return functools.partial(function, k=k, threshold=threshold, **options)
 
     return {
-        "xla": Candidate({"default": bound(xla.topk_route)}),
+        "xla": Candidate({"cpu": bound(xla_cpu.topk_route), "default": bound(xla.topk_route)}),
         "reference": Candidate({"default": bound(reference.topk_route)}, automatic=False),
     }
 
