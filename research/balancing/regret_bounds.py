@@ -21,7 +21,7 @@ __all__ = [
 
 
 def strong_convexity(hessian: Float[Array, "E E"]) -> Float[Array, ""]:
-    """mu at a bias: the second smallest eigenvalue of the Laplacian H; > 0 where overlaps of densities connect experts."""
+    """mu at a bias: the second smallest eigenvalue of the Laplacian H, > 0 where overlapping densities connect all."""
     return jnp.linalg.eigvalsh(hessian)[1]
 
 
@@ -103,7 +103,7 @@ def location_family_slope(num_experts: int, top_k: int, modulus: float, tokens: 
 
 
 def newton_slope(hessian: Float[Array, "E E"], covariance: Float[Array, "E E"], tokens: int) -> Float[Array, ""]:
-    """d E Regret_N / d ln N -> tr(H^+ S) / (2 T) for Newton's steps H^+ / n; `location_family_slope` in such a family."""
+    """d E Regret_N / d ln N -> tr(H^+ S) / (2 T) for Newton's steps H^+ / n: `inverse_step_slope` without a scale."""
     values, vectors = jnp.linalg.eigh(hessian)
     noise = jnp.diagonal(vectors[:, 1:].T @ covariance @ vectors[:, 1:])
     return 0.5 * jnp.sum(noise / values[1:]) / tokens
