@@ -84,7 +84,7 @@ def error_panel(ax, run, names=("read", "equal", "square", "best")) -> None:
         middle = np.exp(np.log(mean).mean() + found.value * (np.log(leaves) - np.log(leaves).mean()))
         ax.plot(leaves, middle, color=how.color, linestyle=how.linestyle, label="_fit")
     ax.set(xscale="log", yscale="log", xlabel="leaves", ylabel="mean squared error")
-    ax.legend(fontsize=6, title="slope", title_fontsize=6)
+    ax.legend(fontsize=6, title="slope", title_fontsize=6, loc="upper center", bbox_to_anchor=(0.5, -0.24))
 
 
 def averaged_panel(ax, run) -> None:

@@ -11,16 +11,21 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _expected_leaves(run) -> np.ndarray:
+def _rates(run, method: str) -> np.ndarray:
+    """`[cell, D]`."""
+    return run.results["nets" if method == "sobol" else "rates"]
+
+
+def _expected_leaves(run, method: str = "single") -> np.ndarray:
     """Of every cell, exactly."""
     from research.mlmc import bounds
 
-    return np.array([bounds.expected_leaves(tuple(cell), tuple(run.config.algo.b)) for cell in run.results["rates"]])
+    return np.array([bounds.expected_leaves(tuple(cell), tuple(run.config.algo.b)) for cell in _rates(run, method)])
 
 
 def work(run, method: str) -> np.ndarray:
     """Variance times expected leaves, `[cell, R]`."""
-    return run.curves[f"variance/{method}"] * _expected_leaves(run)[:, None]
+    return run.curves[f"variance/{method}"] * _expected_leaves(run, method)[:, None]
 
 
 def deviation(run, method: str) -> np.ndarray:
@@ -57,8 +62,8 @@ def largest_z(run) -> Measured:
 
 def curves_panel(ax, run) -> None:
     """One nesting: work-normalised variance against r, with the closed form of the single term where there is one."""
-    rates = run.results["rates"][:, 0]
     for method in run.config.algo.methods:
+        rates = _rates(run, method)[:, 0]
         style.curve(ax, rates, work(run, method), looks.METHODS["read" if method == "single" else method], count=False)
     style.reference(ax, *run.results["closed"], "READ, closed form")
     ax.set(xlabel="r", ylabel="variance × leaves", yscale="log", title=run.config.problem.name)

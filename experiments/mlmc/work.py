@@ -3,9 +3,10 @@
 A step is one cell (r_0, r_1, ...), and all cells are one compiled program; at every one a replicate sees `run.blocks`
 blocks of READ's replicates, of the same ids.
 Metrics, `[R]`, of the step's cell: `variance/<method>` and `mean/<method>`, of the estimators of `algo.methods`:
-"single", "coupled", "block", and "sobol", the single term on randomised nets of leaves; `leaves`, a replicate's mean.
-Results: `exact`; `rates [cell, D]`, the cells, of which the first `inside` are those of `problem.rates`; with one
-nesting `closed [2, point]`, r and the closed form for the single term.
+"single", "coupled", "block", and "sobol", the single term on randomised nets of leaves; `leaves`, a replicate's mean
+without nets. Nets, whose second differences fall faster, are seen at rates of their own, `problem.nets`.
+Results: `exact`; `rates [cell, D]`, the cells, of which the first `inside` are those of `problem.rates`; `nets
+[cell, D]`, those of "sobol"; with one nesting `closed [2, point]`, r and the closed form for the single term.
 Source: `syed:23`, section 5, for the map over r; estimators as in `research.mlmc.read`.
 """
 
@@ -20,6 +21,11 @@ def cells(config) -> tuple[tuple[float, ...], ...]:
     return tuple(cell for grid in grids if len(grid) for cell in itertools.product(*grid))
 
 
+def nets(config) -> tuple[tuple[float, ...], ...]:
+    """The same of nets."""
+    return tuple((rate,) for rate in config.problem.nets) or cells(config)
+
+
 def program(config, mesh):
     import dataclasses
 
@@ -32,14 +38,17 @@ def program(config, mesh):
     from research.mlmc import engine, levels, moments, read, words
 
     problem, grid = nested_problems.named(config.problem.name, number(config)), cells(config)
-    tables = [levels.tabulate(rates, number(config)) for rates in zip(*grid, strict=True)]
+    tables = {
+        sobol: [levels.tabulate(rates, number(config)) for rates in zip(*which, strict=True)]
+        for sobol, which in ((False, grid), (True, nets(config)))
+    }
 
     def planned(method, step):
         leaves, estimator = ("sobol", "single") if method == "sobol" else ("random", method)
         params = read.Params(
             r=grid[0], b=tuple(config.algo.b), block=config.algo.block, estimator=estimator, leaves=leaves
         )
-        laws = tuple(jax.tree.map(lambda x: x[step], table) for table in tables)
+        laws = tuple(jax.tree.map(lambda x: x[step], table) for table in tables[method == "sobol"])
         return dataclasses.replace(read.plan(problem, params), laws=laws)
 
     def measured(method, key, step):
@@ -63,7 +72,9 @@ def program(config, mesh):
         for method in config.algo.methods:
             found, leaves = measured(method, key, step)
             metrics |= {f"variance/{method}": moments.variance(found, 1), f"mean/{method}": found.mean}
-        return step + 1, metrics | {"leaves": leaves}
+            if method != "sobol":
+                metrics["leaves"] = leaves
+        return step + 1, metrics
 
     return lanes.program(
         config, mesh, draw=lambda key: key, start=lambda _: jnp.int32(0), advance=advance, axes={}, in_turn=True
@@ -81,7 +92,7 @@ def main(config, run, mesh):
         problem, grid = nested_problems.named(config.problem.name, "float32"), cells(config)
         outside = math.prod(map(len, config.problem.outside)) if config.problem.outside else 0
         closed = {"closed": closed_form(problem, grid, config.algo.b[0])} if problem.depth == 1 else {}
-        run.results(rates=grid, inside=len(grid) - outside, exact=problem.exact, **closed)
+        run.results(rates=grid, nets=nets(config), inside=len(grid) - outside, exact=problem.exact, **closed)
     panels_work.quick_look(run)
 
 

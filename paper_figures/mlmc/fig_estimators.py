@@ -11,7 +11,7 @@ caption = (
     "Variance of a replicate times its expected leaves, against r, on problems A1 (square), A2 (exponential) and A3 "
     "(sine); mean and 95 % interval over independent sets of replicates. Dashed: closed form of the single term. "
     "Block sums use the same samples again, at more evaluations of the link; randomised nets replace the random "
-    "leaves."
+    "leaves, and allow for larger r."
 )
 
 
