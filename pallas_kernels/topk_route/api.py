@@ -9,12 +9,12 @@ import numpy as np
 
 from pallas_kernels._dispatch import Candidate, choose
 from pallas_kernels._dispatch import explain as _explain
-from pallas_kernels.topk_route import reference, xla, xla_cpu
+from pallas_kernels.topk_route import kernel_tpu, reference, xla, xla_cpu
 
 __all__ = ["TopkRoute", "topk_route"]
 
 _NAME = "topk_route"
-Impl = Literal["xla", "reference"]
+Impl = Literal["xla", "pallas_tpu", "pallas_interpret", "reference"]
 
 
 class TopkRoute(NamedTuple):
@@ -89,8 +89,12 @@ def _candidates(k, threshold):
     def bound(function, **options):
         return functools.partial(function, k=k, threshold=threshold, **options)
 
+    unsupported = functools.partial(kernel_tpu.unsupported, rounds=k + threshold)
+    interpreted = Candidate({"default": bound(kernel_tpu.topk_route, interpret=True)}, unsupported, automatic=False)
     return {
+        "pallas_tpu": Candidate({"tpu": bound(kernel_tpu.topk_route)}, unsupported),
         "xla": Candidate({"cpu": bound(xla_cpu.topk_route), "default": bound(xla.topk_route)}),
+        "pallas_interpret": interpreted,
         "reference": Candidate({"default": bound(reference.topk_route)}, automatic=False),
     }
 
