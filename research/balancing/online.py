@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from research.balancing import metrics, population
 from research.balancing.bias_update import BiasState, Rule
 from research.balancing.gumbel_router import GumbelRouter
-from research.balancing.score_models import Independent, ScoreModel, location_family
+from research.balancing.score_models import Independent, ScoreModel
 from research.core import loops, prng, status
 from research.core import validate as checks
 from research.core.types import Array, Float, Int, Key
@@ -157,14 +157,6 @@ def run(problem: Problem, params: Params, key: Key | None = None, *, state: Stat
 
 
 def example(key: Key) -> tuple[Problem, Params]:
-    """Four normal experts of random locations, one for each of 32 tokens; 16 steps.
-
-    The minimum is known, so that nothing needs to be solved: a location family's bias cancels the locations.
-    """
-    model = location_family("normal", 0.3 * jax.random.normal(key, (4,)))
-    minimiser = model.location.mean() - model.location
-    flat = location_family("normal", jnp.zeros(4))
-    hessian = population.hessian(flat, jnp.zeros(4), 1, num_nodes=65)
-    optimum = population.objective(flat, jnp.zeros(4), 1, num_nodes=65) + model.location.mean()
-    rule = Rule("prop", "inv_offset", step_size=2.0, offset=4.0)
-    return Problem(model, minimiser, optimum, hessian, 1), Params(16, num_tokens=32, rule=rule, num_nodes=65)
+    """A Gumbel router of four experts at random locations, 32 tokens a step; 16 steps."""
+    rule = Rule("prop", "inv_offset", step_size=4.0, offset=4.0)
+    return problem_of(GumbelRouter(0.3 * jax.random.normal(key, (4,)))), Params(16, num_tokens=32, rule=rule)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr
 
-from pallas_kernels import topk_route
+from pallas_kernels import topk_route as _kernel
 from research.core import prng
 from research.core import validate as checks
 from research.core.types import Array, Float, Int, Key
@@ -37,7 +37,7 @@ class ScoreModel(eqx.Module):
     def sample_load(self, key: Key, bias: Float[Array, " E"], num_tokens: int, top_k: int) -> Int[Array, " E"]:
         """Loads of T fresh tokens under a bias."""
         scores = self.sample(key, num_tokens)
-        return topk_route(scores, bias.astype(scores.dtype), top_k).load
+        return _kernel.topk_route(scores, bias.astype(scores.dtype), top_k).load
 
 
 class Grid(NamedTuple):
