@@ -181,8 +181,17 @@ class LanguageModel(nn.Module):
 
 
 def init_states(router: Router, num_layers: int, key: Key) -> Any:
-    """The router's states before the first step, with a leading axis of `num_layers` layers with experts."""
-    return jax.vmap(router.init)(jax.random.split(key, num_layers))
+    """The router's states before the first step, with a leading axis of `num_layers` layers with experts.
+
+    Their floats are at least as wide as the model's weights.
+    """
+    states = jax.vmap(router.init)(jax.random.split(key, num_layers))
+
+    def widened(leaf):
+        floating = jnp.issubdtype(leaf.dtype, jnp.floating)
+        return leaf.astype(jnp.promote_types(leaf.dtype, model_dtype())) if floating else leaf
+
+    return jax.tree.map(widened, states)
 
 
 def cross_entropy(logits: Float[Array, "... V"], targets: Int[Array, "..."]) -> Float[Array, "..."]:

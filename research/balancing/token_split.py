@@ -21,7 +21,7 @@ from research.balancing.language_model import Options
 from research.core import validate as checks
 from research.core.types import Array, Int
 
-__all__ = ["AXES", "Split", "over", "weight_specs"]
+__all__ = ["AXES", "Split", "is_routed", "over", "weight_specs"]
 
 AXES = ("data", "model")
 
@@ -55,7 +55,7 @@ class Split:
         if not self.sizes:
             return gradients
         return jax.tree_util.tree_map_with_path(
-            lambda path, leaf: jax.lax.psum(leaf, "data" if _is_routed(path) else self.axes), gradients
+            lambda path, leaf: jax.lax.psum(leaf, "data" if is_routed(path) else self.axes), gradients
         )
 
     def numbers(self, count: int) -> Int[Array, " count"]:
@@ -67,9 +67,8 @@ class Split:
         """The model's options on one device. `everywhere`: shares of loads are counted over all devices."""
         if not self.sizes:
             return options
-        from research.balancing import expert_parallel
-
-        return dataclasses.replace(options, axes=self.axes if everywhere else (), experts=expert_parallel.TODO)
+        axes = self.axes if everywhere else ()
+        return dataclasses.replace(options, axes=axes)
 
 
 def over(mesh: Mesh | None, function: Callable, weights: Any, text_specs: Any) -> Callable:
@@ -98,10 +97,10 @@ def over(mesh: Mesh | None, function: Callable, weights: Any, text_specs: Any) -
 
 def weight_specs(weights: Any) -> Any:
     """The axes of each weight: routed experts `[n, E, ...]` are split over `model`, the rest is whole everywhere."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: P(None, "model") if _is_routed(path) else P(), weights)
+    return jax.tree_util.tree_map_with_path(lambda path, _: P(None, "model") if is_routed(path) else P(), weights)
 
 
-def _is_routed(path) -> bool:
+def is_routed(path) -> bool:
     """Whether a weight is a routed expert's: a direct child of a mixture called gate, up or down."""
     names = [getattr(entry, "key", None) for entry in path]
     return len(names) >= 2 and names[-2] == "mixture" and names[-1] in ("gate", "up", "down")

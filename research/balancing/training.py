@@ -12,6 +12,7 @@ Letters: `N` tokens of a stripe, `B` sequences of a step, `S` tokens of each, `n
 """
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -150,7 +151,7 @@ def init(problem: Problem, params: Params, key: Key | None = None) -> State:
     checks.require(key is not None, "key", "be given: weights are drawn", key)
     drawn, routers, steps = (prng.stream(key, name) for name in ("weights", "routers", "steps"))
     states = init_states(params.router, params.size.expert_layers, routers)
-    context = Context(key=routers)
+    context = Context(document=jnp.zeros(1, jnp.int32), sequence=jnp.zeros(1, jnp.int32), key=routers)
     weights = LanguageModel(params.size, params.options).init(
         drawn, jnp.zeros((1, 1), jnp.int32), params.router, states, context
     )["params"]
@@ -177,10 +178,13 @@ def step(problem: Problem, params: Params, state: State, *, mesh: Mesh | None = 
     return State(state.step + 1, weights, moments, routers, state.key), info
 
 
-def run(problem: Problem, params: Params, key: Key | None = None, *, state: State | None = None) -> Result:
+def run(
+    problem: Problem, params: Params, key: Key | None = None, *, state: State | None = None, mesh: Mesh | None = None
+) -> Result:
     """Runs `params.num_steps` steps; pass `state` to continue an earlier run exactly where it stopped."""
     state = init(problem, params, key) if state is None else state
-    state, trace = loops.scan_steps(step, problem, params, state, params.num_steps)
+    one_step = functools.partial(step, mesh=mesh)
+    state, trace = loops.scan_steps(one_step, problem, params, state, params.num_steps)
     return Result(state.weights, state, trace, status.of(state.weights))
 
 
