@@ -1,9 +1,15 @@
-"""Outputs of routed experts: tokens sorted by expert, in blocks of one expert each; nothing is dropped.
+"""Outputs of routed experts on one device, by three ways of bringing tokens to weights; none drops a token.
+
+`blocked` sorts slots by expert and pads each expert's run to whole blocks, so that a block is one product with one
+expert's weights: on CPUs. `ragged` hands the sorted rows to `lax.ragged_dot`: on accelerators; on a CPU that multiplies
+every row by every expert. `capacity` has a fixed number of rows for each expert, what one expert has beyond it follows
+in further rounds: for routers that keep loads below a capacity. All give the same outputs and gradients.
 
 Letters: `T` tokens, `S` slots of each, `E` experts, `d` width, `f` hidden width of an expert.
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,35 +17,141 @@ import jax.numpy as jnp
 from research.core import validate as checks
 from research.core.types import Array, Float, Int
 
-__all__ = ["PATHS", "experts"]
+__all__ = ["PATHS", "combine", "experts", "ranks", "rounds", "slot_outputs"]
 
-PATHS = ("blocked",)
+PATHS = ("blocked", "ragged", "capacity")
+_BLOCK = 64
 
 
 def experts(
     x: Float[Array, "T d"], index: Int[Array, "T S"], gate: Float[Array, "T S"], params: Mapping[str, Array],
-    path: str = "blocked", block: int = 64,
+    path: str = "blocked", block: int = _BLOCK, capacity: int | None = None,
 ) -> Float[Array, "T d"]:  # fmt: skip
     """sum_s gate_s down(silu(gate(x)) * up(x)) of each token's experts; indices of E and above add nothing.
 
     Args:
       params: "gate" and "up" `[E, d, f]`, "down" `[E, f, d]`.
+      path: one of `PATHS`.
+      block: rows of a block, of `blocked`.
+      capacity: rows of an expert in a round, of `capacity`; None for T S / E, rounded up.
+
+    Raises:
+      ValueError: unknown path, block or capacity below one, or shapes that do not fit.
     """
+    checks.shape("gate", gate, index.shape)
+    return combine(slot_outputs(x, index, params, path, block, capacity), gate)
+
+
+def combine(outputs: Float[Array, "T S d"], gate: Float[Array, "T S"]) -> Float[Array, "T d"]:
+    """Sums of slots, weighted."""
+    return jnp.einsum("tsd,ts->td", outputs, gate.astype(outputs.dtype))
+
+
+def slot_outputs(
+    x: Float[Array, "T d"], index: Int[Array, "T S"], params: Mapping[str, Array], path: str = "blocked",
+    block: int = _BLOCK, capacity: int | None = None,
+) -> Float[Array, "T S d"]:  # fmt: skip
+    """The outputs of each token's experts, not yet weighted; zero where the index is E or above. As `experts`."""
     checks.one_of("path", path, PATHS)
-    (tokens, slots), (num_experts, width, _) = index.shape, params["gate"].shape
-    flat = index.reshape(-1)
-    order = jnp.argsort(flat, stable=True)
-    owner = jnp.minimum(flat[order], num_experts - 1)
-    counts = jnp.zeros(num_experts + 1, jnp.int32).at[jnp.minimum(flat, num_experts)].add(1)[:num_experts]
-    blocks = -(-counts // block)
+    checks.at_least("block", block, 1)
+    checks.shape("x", x, (index.shape[0], params["gate"].shape[1]))
+    if path == "ragged":
+        return _ragged(x, index, params)
+    if path == "blocked":
+        return _blocked(x, index, params, block)
+    num_experts = params["gate"].shape[0]
+    capacity = -(-index.size // num_experts) if capacity is None else capacity
+    checks.at_least("capacity", capacity, 1)
+    return _by_capacity(x, index, params, min(capacity, index.size))
+
+
+class _Sorted(NamedTuple):
+    order: Int[Array, " TS"]  # slots by expert, those of no expert last
+    owner: Int[Array, " TS"]  # their experts, E of none
+    count: Int[Array, " E"]
+    before: Int[Array, " TS"]  # slots of the same expert that come earlier, in this order
+
+
+def _sorted(index, groups):
+    flat = jnp.minimum(index.reshape(-1), groups)
+    order = jnp.argsort(flat, stable=True).astype(jnp.int32)
+    owner = flat[order]
+    count = jnp.zeros(groups + 1, jnp.int32).at[flat].add(1)
+    before = jnp.arange(flat.shape[0], dtype=jnp.int32) - (jnp.cumsum(count) - count)[owner]
+    return _Sorted(order, owner, count[:groups], before)
+
+
+def ranks(group: Int[Array, " N"], groups: int) -> tuple[Int[Array, " N"], Int[Array, " groups"]]:
+    """How many earlier entries are of the same group, and the size of each group; groups of `groups` and above are one
+    that is not counted."""
+    found = _sorted(group, groups)
+    return jnp.zeros_like(found.before).at[found.order].set(found.before), found.count
+
+
+def _with_zero(rows):
+    return jnp.concatenate([rows, jnp.zeros((1, *rows.shape[1:]), rows.dtype)])
+
+
+def _blocked(x, index, params, block):
+    (tokens, slots), num_experts = index.shape, params["gate"].shape[0]
+    found = _sorted(index, num_experts)
+    blocks = -(-found.count // block)
     last_block, number = jnp.cumsum(blocks), -(-tokens * slots // block) + num_experts
-    rank = jnp.arange(tokens * slots) - (jnp.cumsum(counts) - counts)[owner]
-    row = jnp.where(flat[order] < num_experts, (last_block - blocks)[owner] * block + rank, number * block)
-    source = jnp.full(number * block + 1, tokens, jnp.int32).at[row].set(order // slots)[:-1]
-    taken = jnp.concatenate([x, jnp.zeros((1, width), x.dtype)])[source].reshape(number, block, width)
+    owner = jnp.minimum(found.owner, num_experts - 1)
+    row = (last_block - blocks)[owner] * block + found.before
+    row = jnp.where(found.owner < num_experts, row, number * block).astype(jnp.int32)
+    source = jnp.full(number * block + 1, tokens, jnp.int32).at[row].set(found.order // slots)[:-1]
+    taken = _with_zero(x)[source].reshape(number, block, -1)
     expert = jnp.minimum(jnp.searchsorted(last_block, jnp.arange(number), side="right"), num_experts - 1)
-    gated = jnp.einsum("bik,bkn->bin", taken, params["gate"][expert])
-    hidden = jax.nn.silu(gated) * jnp.einsum("bik,bkn->bin", taken, params["up"][expert])
-    out = jnp.einsum("bik,bkn->bin", hidden, params["down"][expert]).reshape(-1, width)
-    place = jnp.zeros(tokens * slots, jnp.int32).at[order].set(row.astype(jnp.int32)).reshape(index.shape)
-    return jnp.einsum("tsd,ts->td", jnp.concatenate([out, jnp.zeros((1, width), x.dtype)])[place], gate.astype(x.dtype))
+    gated, raised = (jnp.einsum("bik,bkn->bin", taken, params[name][expert]) for name in ("gate", "up"))
+    out = jnp.einsum("bik,bkn->bin", jax.nn.silu(gated) * raised, params["down"][expert])
+    place = jnp.zeros(tokens * slots, jnp.int32).at[found.order].set(row).reshape(index.shape)
+    return _with_zero(out.reshape(number * block, -1))[place]
+
+
+def _ragged(x, index, params):
+    found = _sorted(index, params["gate"].shape[0])
+    taken = x[found.order // index.shape[1]]
+    gated, raised = (jax.lax.ragged_dot(taken, params[name], found.count) for name in ("gate", "up"))
+    out = jax.lax.ragged_dot(jax.nn.silu(gated) * raised, params["down"], found.count)
+    place = jnp.zeros(index.size, jnp.int32).at[found.order].set(jnp.arange(index.size, dtype=jnp.int32))
+    return out[place].reshape(*index.shape, -1)
+
+
+def _by_capacity(x, index, params, capacity):
+    """Rounds of `capacity` rows for each expert; all but the first run only where an expert has more tokens."""
+    (tokens, slots), num_experts = index.shape, params["gate"].shape[0]
+    owner = jnp.minimum(index.reshape(-1), num_experts)
+    rank, count = ranks(owner, num_experts)
+
+    def one(number):
+        here = (owner < num_experts) & (rank // capacity == number)
+        place = jnp.where(here, owner * capacity + rank - number * capacity, num_experts * capacity)
+        source = jnp.full(num_experts * capacity + 1, tokens, jnp.int32)
+        source = source.at[place].set(jnp.arange(tokens * slots, dtype=jnp.int32) // slots)[:-1]
+        taken = _with_zero(x)[source].reshape(num_experts, capacity, -1)
+        gated, raised = (jnp.einsum("eck,ekn->ecn", taken, params[name]) for name in ("gate", "up"))
+        out = jnp.einsum("eck,ekn->ecn", jax.nn.silu(gated) * raised, params["down"])
+        return _with_zero(out.reshape(num_experts * capacity, -1))[place]
+
+    return rounds(one, -(-tokens * slots // capacity), jnp.max(count), capacity).reshape(*index.shape, -1)
+
+
+def rounds(one, most: int, longest: Int[Array, ""], capacity: int):
+    """one(0) + one(1) + ..., until queues of `longest` entries, served `capacity` a round, are empty; `most` at most.
+
+    Only the first round's intermediate results are kept for derivatives; later ones are made again.
+    """
+    first = one(jnp.int32(0))
+    if most == 1:
+        return first
+    skipped = jnp.zeros_like(first)
+
+    @jax.checkpoint
+    def later(total, number):
+        return total + jax.lax.cond(number * capacity < longest, one, lambda _: skipped, number), None
+
+    def rest():
+        return jax.lax.scan(later, skipped, jnp.arange(1, most, dtype=jnp.int32))[0]
+
+    return first + jax.lax.cond(longest > capacity, rest, lambda: skipped)

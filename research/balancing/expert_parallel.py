@@ -1,0 +1,102 @@
+"""Routed experts split over the devices of one mesh axis: rows travel to their expert's device and back.
+
+To be called by every device within `shard_map`, on its own tokens, with the weights of its own E / G experts. Slots
+are sent by `all_to_all` in messages of one size, `capacity_factor` times what each device would get if loads were
+equal. Where some device has more for another, all devices take part in further rounds, so that nothing is ever dropped;
+how many there may be follows from the sizes, and where loads are balanced there is one.
+
+Loads are no part of the exchange: every device counts its own tokens, and `total_load` sums over all axes of the mesh,
+in integers, so that each device has the same loads and moves the same biases, to the bit.
+
+Letters: `T` tokens of a device, `S` slots of each, `G` devices along the axis, `E` experts of all, `d` width.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from research.balancing import experts as local
+from research.core import validate as checks
+from research.core.types import Array, Float, Int
+
+__all__ = ["Plan", "bytes_sent", "experts", "plan", "total_load"]
+
+
+class Plan(NamedTuple):
+    """Sizes of the exchange of one device."""
+
+    capacity: int  # rows for each device in a round
+    rounds: int  # at most
+
+
+def plan(tokens: int, slots: int, experts_per_device: int, devices: int, capacity_factor: float = 1.25) -> Plan:
+    """How many rows a round carries to each device, and after how many rounds none can be left.
+
+    A token's experts differ, so that no more than min(S, E / G) of its slots go to one device.
+
+    Raises:
+      ValueError: a size below one, or capacity_factor not above 0.
+    """
+    sizes = {"tokens": tokens, "slots": slots, "experts_per_device": experts_per_device, "devices": devices}
+    for name, value in sizes.items():
+        checks.at_least(name, value, 1)
+    checks.require(0 < capacity_factor < math.inf, "capacity_factor", "be above 0 and finite", capacity_factor)
+    most = tokens * min(slots, experts_per_device)
+    capacity = min(most, math.ceil(capacity_factor * tokens * slots / devices))
+    return Plan(capacity, -(-most // capacity))
+
+
+def experts(
+    x: Float[Array, "T d"], index: Int[Array, "T S"], gate: Float[Array, "T S"], params: Mapping[str, Array],
+    *, axis: str = "model", capacity_factor: float = 1.25, path: str = "blocked",
+) -> Float[Array, "T d"]:  # fmt: skip
+    """As `research.balancing.experts.experts` of all devices' experts, called by each device with its own tokens.
+
+    Args:
+      index: numbers of experts among all E, in the order of devices; E and above add nothing. A token's experts differ.
+      params: weights `[E / G, ...]` of this device's experts.
+      axis: name of the mesh axis over which experts are split.
+      capacity_factor: rows of a message by what equal loads would need; less memory against more rounds.
+      path: how each device computes its experts, of `experts.PATHS`.
+
+    The rows that a device computes come from all G devices of its axis: derivatives of `params` are already summed over
+    them, and remain to be summed over the mesh's other axes.
+    """
+    devices, held = jax.lax.axis_size(axis), params["gate"].shape[0]
+    (tokens, slots), width = index.shape, x.shape[1]
+    capacity, most = plan(tokens, slots, held, devices, capacity_factor)
+    flat = jnp.minimum(index.reshape(-1), devices * held)
+    device = flat // held
+    rank, count = local.ranks(device, devices)
+    longest = jax.lax.pmax(jnp.max(count), axis)
+
+    def exchanged(rows):
+        shape = devices, capacity, *rows.shape[1:]
+        return jax.lax.all_to_all(rows.reshape(shape), axis, 0, 0, tiled=True).reshape(rows.shape)
+
+    def one(number):
+        here = (device < devices) & (rank // capacity == number)
+        place = jnp.where(here, device * capacity + rank - number * capacity, devices * capacity)
+        slot = jnp.full(devices * capacity + 1, tokens * slots, jnp.int32)
+        slot = slot.at[place].set(jnp.arange(tokens * slots, dtype=jnp.int32))[:-1]
+        empty = jnp.zeros((1, width), x.dtype)
+        sent = jnp.concatenate([x, empty])[slot // slots]
+        owner = jnp.append(flat % held, held)[slot]  # a place without a row is of no expert
+        out = local.slot_outputs(exchanged(sent), exchanged(owner)[:, None], params, path)[:, 0]
+        return jnp.concatenate([exchanged(out), empty])[place]
+
+    outputs = local.rounds(one, most, longest, capacity).reshape(tokens, slots, width)
+    return local.combine(outputs, gate)
+
+
+def total_load(load: Int[Array, " E"], axes: Sequence[str] = ("data", "model")) -> Int[Array, " E"]:
+    """Loads of all devices along the axes, the same on each; in integers, so that no order of sums matters."""
+    return jax.lax.psum(load, tuple(axes))
+
+
+def bytes_sent(sizes: Plan, devices: int, width: int, itemsize: int) -> int:
+    """Bytes that one device hands to others in a round, there and back: rows, and the numbers of their experts."""
+    return sizes.capacity * (devices - 1) * (2 * width * itemsize + 4)
