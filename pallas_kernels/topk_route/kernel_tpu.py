@@ -26,7 +26,8 @@ from pallas_kernels._blocks import LANES, SUBLANES
 __all__ = ["cost", "stream", "topk_route", "unsupported"]
 
 _LEAST = float(jnp.finfo(jnp.float32).min)
-_STRIPS = 8  # of a grid step
+_TOKENS = 1024  # of a grid step
+_REGISTERS = 16  # of a strip's scores, so that a round's chain of reductions has company
 _MOST_ROUNDS = 32
 _MOST_EXPERTS = 1024
 
@@ -82,13 +83,14 @@ def stream(scores, bias, valid, *, k, threshold, num_experts, interpret=False):
     """
     tokens, width = scores.shape
     rows = _blocks.round_up(k, SUBLANES)
-    size = LANES * min(_STRIPS, -(-tokens // LANES))
+    size = min(_TOKENS, _blocks.round_up(tokens, LANES))
+    across = _across(size, width)
     column = lambda step: (0, step)  # noqa: E731
     whole = pl.BlockSpec((width, LANES), lambda step: (0, 0))
     vary = jax.typeof(scores).manual_axis_type
     shape = functools.partial(jax.ShapeDtypeStruct, manual_axis_type=vary)
     return pl.pallas_call(
-        functools.partial(_kernel, tokens=tokens, k=k, threshold=threshold, num_experts=num_experts),
+        functools.partial(_kernel, tokens=tokens, k=k, threshold=threshold, num_experts=num_experts, across=across),
         grid=(-(-tokens // size),),
         in_specs=[pl.BlockSpec((size, width), lambda step: (step, 0)), whole, pl.BlockSpec((1, size), column)],
         out_specs=[
@@ -111,26 +113,34 @@ def stream(scores, bias, valid, *, k, threshold, num_experts, interpret=False):
     )(scores, bias, valid)
 
 
-def _kernel(scores, bias, valid, index, chosen, beyond, load, *, tokens, k, threshold, num_experts):
+def _across(size, width):
+    """Tokens of a strip: whole registers that divide a grid step."""
+    most = max(1, _REGISTERS * SUBLANES // width)
+    return LANES * max(n for n in range(1, most + 1) if size // LANES % n == 0)
+
+
+def _kernel(scores, bias, valid, index, chosen, beyond, load, *, tokens, k, threshold, num_experts, across):
     size, width = scores.shape
     first = pl.program_id(0) * size
-    expert = jax.lax.broadcasted_iota(jnp.int32, (width, LANES), 0)
-    lane = jax.lax.broadcasted_iota(jnp.int32, (1, LANES), 1)
+    # As numbers with a point, of which the vector unit takes the smaller in one operation.
+    expert = jax.lax.broadcasted_iota(jnp.int32, (width, across), 0).astype(jnp.float32)
+    lane = jax.lax.broadcasted_iota(jnp.int32, (1, across), 1)
+    columns = jnp.concatenate([bias[...]] * (across // LANES), axis=1)
 
     @pl.when(pl.program_id(0) == 0)
     def _():
         load[...] = jnp.zeros_like(load)
 
     def strip(number, _):
-        at = pl.ds(pl.multiple_of(number * LANES, LANES), LANES)
+        at = pl.ds(pl.multiple_of(number * across, LANES), across)
         raw = scores[at, :].T
-        key = jnp.maximum(raw + bias[...], _LEAST)
+        key = jnp.maximum(raw + columns, _LEAST)
         # Beyond the last token there is anything.
-        counts = (valid[:, at] != 0) & (first + number * LANES + lane < tokens)
+        counts = (valid[:, at] != 0) & (first + number * across + lane < tokens)
         experts, values = [], []
         for _ in range(k):
             best = jnp.max(key, axis=0, keepdims=True)
-            name = jnp.min(jnp.where(key == best, expert, width), axis=0, keepdims=True)
+            name = jnp.min(jnp.where(key == best, expert, float(width)), axis=0, keepdims=True)
             taken = expert == name
             values.append(jnp.max(jnp.where(taken, raw, -jnp.inf), axis=0, keepdims=True))
             experts.append(name)
@@ -139,11 +149,12 @@ def _kernel(scores, bias, valid, index, chosen, beyond, load, *, tokens, k, thre
             best = jnp.max(key, axis=0, keepdims=True)
             beyond[:, at] = jnp.where(best == _LEAST, -jnp.inf, best)
         else:
-            beyond[:, at] = jnp.zeros((1, LANES), jnp.float32)
+            beyond[:, at] = jnp.zeros((1, across), jnp.float32)
         for row, (name, value) in enumerate(zip(experts, values, strict=True)):
-            index[pl.ds(row, 1), at] = jnp.where(counts, name, num_experts)
+            index[pl.ds(row, 1), at] = jnp.where(counts, name.astype(jnp.int32), num_experts)
             chosen[pl.ds(row, 1), at] = jnp.where(counts, value, 0)
-        load[...] += jnp.where((key == -jnp.inf) & counts, 1, 0)
+        struck = jnp.where((key == -jnp.inf) & counts, 1, 0)
+        load[...] += sum(struck[:, n * LANES : (n + 1) * LANES] for n in range(across // LANES))
         return 0
 
-    jax.lax.fori_loop(0, size // LANES, strip, 0)
+    jax.lax.fori_loop(0, size // across, strip, 0)
