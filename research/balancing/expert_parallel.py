@@ -17,12 +17,17 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 
 from research.balancing import experts as local
+from research.balancing.routing import Router, RoutingState
 from research.core import validate as checks
 from research.core.types import Array, Float, Int
 
-__all__ = ["Plan", "bytes_sent", "experts", "plan", "total_load"]
+__all__ = ["AXES", "Plan", "bytes_sent", "experts", "layer_step", "plan", "total_load"]
+
+AXES = ("data", "model")
 
 
 class Plan(NamedTuple):
@@ -92,7 +97,7 @@ def experts(
     return local.combine(outputs, gate)
 
 
-def total_load(load: Int[Array, " E"], axes: Sequence[str] = ("data", "model")) -> Int[Array, " E"]:
+def total_load(load: Int[Array, " E"], axes: Sequence[str] = AXES) -> Int[Array, " E"]:
     """Loads of all devices along the axes, the same on each; in integers, so that no order of sums matters."""
     return jax.lax.psum(load, tuple(axes))
 
@@ -100,3 +105,41 @@ def total_load(load: Int[Array, " E"], axes: Sequence[str] = ("data", "model")) 
 def bytes_sent(sizes: Plan, devices: int, width: int, itemsize: int) -> int:
     """Bytes that one device hands to others in a round, there and back: rows, and the numbers of their experts."""
     return sizes.capacity * (devices - 1) * (2 * width * itemsize + 4)
+
+
+def layer_step(
+    router: Router, state: RoutingState, x: Float[Array, "T d"], matrix: Float[Array, "d E"],
+    params: Mapping[str, Array], *, mesh: Mesh | None = None, capacity_factor: float = 1.25, path: str = "blocked",
+) -> tuple[Float[Array, "T d"], Int[Array, " E"], RoutingState]:  # fmt: skip
+    """One layer of experts on all tokens, and its router's update: outputs, loads and the new state.
+
+    Args:
+      router: one that routes by logits alone.
+      matrix: the router's, logits are `x @ matrix`.
+      params: weights of all E experts.
+      mesh: with axes `data` and `model`, which split the tokens; experts are split over `model`. None for one device.
+    """
+
+    def local_step(split, state, x, matrix, params):
+        logits = jnp.matmul(x, matrix, precision=jax.lax.Precision.HIGHEST)
+        routing = router.route(state, logits)
+        if split:
+            out = experts(x, routing.index, routing.gate, params, capacity_factor=capacity_factor, path=path)
+            load = total_load(routing.load)
+        else:
+            out, load = local.experts(x, routing.index, routing.gate, params, path), routing.load
+        return out, load, router.update(state, load)
+
+    if mesh is None:
+        return local_step(False, state, x, matrix, params)
+    for name in AXES:
+        checks.require(name in mesh.shape, "mesh", f"have the axes {', '.join(AXES)}", tuple(mesh.shape))
+    for name, size, parts in (
+        ("x", x.shape[0], mesh.shape["data"] * mesh.shape["model"]),
+        ("params", params["gate"].shape[0], mesh.shape["model"]),
+    ):
+        checks.require(size % parts == 0, name, f"have a leading axis that is a multiple of {parts}", size)
+    return jax.shard_map(
+        lambda *arguments: local_step(True, *arguments), mesh=mesh, check_vma=False,
+        in_specs=(P(), P(AXES), P(), P("model")), out_specs=(P(AXES), P(), P()),
+    )(state, x, matrix, params)  # fmt: skip
