@@ -1,0 +1,33 @@
+"""Every router on the logits of a small next-byte model: 2,048 tokens, 16 experts, 20 seeds, 2,000 steps.
+
+  python -m experiments.balancing.operators --config=configs/balancing/paper_operators.py
+Cost: half an hour on two CPU cores, by estimate.
+Expected: top-K without balancing overloads an expert several times; rules that see the batch keep their caps exactly.
+Figure: balancing/fig_operators; table: balancing/tab_operators. Smoke: append ":quick".
+"""
+
+import ml_collections as mlc
+
+ROUTERS = (
+    "top-K", "Mixtral", "loss-free, sign", "loss-free, prop", "node-limited", "quantile", "expert choice",
+    "BASE (K = 1)", "drop by score", "drop the last", "expanded drop", "reroute", "grouped", "null experts", "MoE++",
+    "fine-grained", "recurrent", "chain", "shared pools", "document pools", "whole documents", "sharing, vote",
+    "sharing, seq",
+)  # fmt: skip
+QUICK = ("top-K", "loss-free, sign", "expert choice", "drop by score", "reroute", "grouped", "sharing, vote")
+
+
+def get_config(arg=""):
+    quick = arg == "quick"
+    c = mlc.ConfigDict({"experiment": "balancing.operators", "seed": 0, "data": ""})
+    c.problem = {"bytes": 2**20, "validation": 200_000, "sequences": 4 if quick else 32, "length": 64}
+    c.algo = {
+        "routers": QUICK if quick else ROUTERS, "experts": 16, "top_k": 2, "width": 32, "expert_width": 32,
+        "recurrent": 16, "learning_rate": 3e-3, "sweeps": 12,
+    }  # fmt: skip
+    c.run = {
+        "num_steps": 40 if quick else 2000, "chunk": 20 if quick else 500, "replicates": 2 if quick else 20,
+        "timings": 0 if quick else 50,
+    }  # fmt: skip
+    c.numerics = {"x64": False}
+    return c
