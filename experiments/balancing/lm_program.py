@@ -10,8 +10,6 @@ batch, `global_violation/<layer>`, MaxVio on the whole validation text, `spread/
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,7 +22,6 @@ from experiments.data.fetch import DataError
 from experiments.lib import lanes
 from experiments.lib.program import Program
 from research.balancing import metrics, model_sizes, token_split, training
-from research.balancing.experts import experts
 from research.balancing.language_model import Options
 from research.core import prng
 
@@ -94,8 +91,9 @@ def params(config) -> training.Params:
     """Of every row, stacked on a leading axis."""
     size = model_sizes.size(config.problem.size)
     model, algo, run = config.model, config.algo, config.run
-    mixture = functools.partial(experts, path=model.experts)
-    options = Options(model.parallel_residual, model.router_init, model.compute_dtype or None, model.remat, mixture)
+    options = Options(
+        model.parallel_residual, model.router_init, model.compute_dtype or None, model.remat, model.experts
+    )
     routers = contest(size, algo.rows, gate=algo.gate, sequences=algo.aux_sequences)
     optimizer = training.Optimizer(**{name: jnp.float32(algo.optimizer[name]) for name in algo.optimizer})
     stacked = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(algo.rows),)), optimizer)

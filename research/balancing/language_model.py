@@ -19,8 +19,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from research.balancing import expert_parallel
 from research.balancing.decoder_parts import Attention, RMSNorm, SwiGLU, at_least_float32, model_dtype, scaled
-from research.balancing.experts import experts
+from research.balancing.experts import PATHS, experts
 from research.balancing.model_sizes import Size
 from research.balancing.routing import NOTHING, Context, Router, share
 from research.core import validate as checks
@@ -41,22 +42,28 @@ class Options:
         a = sqrt(5).
       compute_dtype: of activations; None for that of the parameters.
       remat: keep the residual stream between layers only, and compute the rest again in the backward pass.
-      experts: `(x, index, gate, weights) -> [T, d]`; by default every device has all experts.
+      path: how a device computes its experts, of `experts.PATHS`.
+      expert_axis: name of the mesh axis over which routed experts are split, inside `shard_map`; None for all of them
+        on every device.
       held: routed experts whose weights this device holds; None for all.
-      axes: names of the mesh axes that split the tokens, over which shares of loads are counted.
+      capacity_factor: of the messages between devices, see `expert_parallel`.
+      axes: names of the mesh axes over which shares of loads are counted.
     """
 
     parallel_residual: bool = False
     router_init: str = "normal"
     compute_dtype: str | None = None
     remat: bool = False
-    experts: Callable = experts
+    path: str = "blocked"
+    expert_axis: str | None = None
     held: int | None = None
+    capacity_factor: float = 1.25
     axes: tuple[str, ...] = ()
 
     def __post_init__(self):
         checks.one_of("Options.router_init", self.router_init, ROUTER_INITS)
         checks.one_of("Options.compute_dtype", self.compute_dtype, (None, "bfloat16", "float32", "float64"))
+        checks.one_of("Options.path", self.path, PATHS)
 
 
 class Output(NamedTuple):
@@ -90,13 +97,23 @@ class Mixture(nn.Module):
         wide = x.astype(at_least_float32(x.dtype))
         logits = jnp.matmul(wide, matrix, precision=jax.lax.Precision.HIGHEST)
         context = context._replace(hidden=x, parameters=learned)
-        mixed, routing = router.mix(state, logits, context, lambda *chosen: options.experts(*chosen, weights))
+        mixed, routing = router.mix(state, logits, context, lambda *chosen: _outputs(options, *chosen, weights))
         if load_share is None:
             load_share = share(jax.lax.psum(routing.load, options.axes) if options.axes else routing.load)
         out = mixed.astype(x.dtype)
         if size.shared:
             out = out + SwiGLU(size.shared * hidden, branches, name="shared")(x)
         return out, routing, router.loss(logits, routing, load_share, context)
+
+
+def _outputs(options: Options, x, index, gate, weights):
+    """Of the chosen experts, wherever they are."""
+    if options.expert_axis is None:
+        return experts(x, index, gate, weights, path=options.path)
+    factor = options.capacity_factor
+    return expert_parallel.experts(
+        x, index, gate, weights, axis=options.expert_axis, capacity_factor=factor, path=options.path
+    )
 
 
 def _uniform(bound: float) -> Callable:

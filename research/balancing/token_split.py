@@ -63,12 +63,21 @@ class Split:
         first = jax.lax.axis_index(self.axes) * count if self.sizes else 0
         return first + jnp.arange(count)
 
-    def options(self, options: Options, everywhere: bool) -> Options:
-        """The model's options on one device. `everywhere`: shares of loads are counted over all devices."""
+    def options(self, options: Options, experts: int, everywhere: bool) -> Options:
+        """The model's options on one device.
+
+        Args:
+          experts: routed ones of a layer.
+          everywhere: shares of loads are counted over all devices.
+
+        Raises ValueError unless the devices of `model` divide the experts.
+        """
         if not self.sizes:
             return options
+        group = dict(self.sizes)["model"]
+        checks.require(experts % group == 0, "mesh", f"have an axis model that divides {experts} experts", group)
         axes = self.axes if everywhere else ()
-        return dataclasses.replace(options, axes=axes)
+        return dataclasses.replace(options, expert_axis="model", held=experts // group, axes=axes)
 
 
 def over(mesh: Mesh | None, function: Callable, weights: Any, text_specs: Any) -> Callable:

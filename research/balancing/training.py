@@ -174,7 +174,7 @@ def step(problem: Problem, params: Params, state: State, *, mesh: Mesh | None = 
     updates, moments = optimizer.update(gradients, state.optimizer, state.weights)
     weights = optax.apply_updates(state.weights, updates)
     routers = jax.vmap(params.router.update)(state.router, info.load, summary)
-    info = info._replace(gradient_norm=optax.global_norm(gradients))
+    info = info._replace(gradient_norm=optax.tree.norm(gradients))
     return State(state.step + 1, weights, moments, routers, state.key), info
 
 
@@ -223,7 +223,7 @@ def _forward(params: Params, options: Options, weights, states, tokens, context:
 
 def _gradients(split: token_split.Split, params: Params, weights, states, problem: Problem, offsets, context: Context):
     """Gradients, losses and loads of a step, on a device that holds some of the sequences; summed over all of them."""
-    options = split.options(params.options, everywhere=params.balance_scope == "micro")
+    options = split.options(params.options, params.size.experts, everywhere=params.balance_scope == "micro")
     tokens, document = _windows(problem, offsets, params.length)
     per_micro = jax.tree.map(lambda leaf: leaf.reshape(params.micro_batches, -1, leaf.shape[-1]), (tokens, document))
     keys = jax.vmap(lambda number: jax.random.fold_in(context.key, number))(split.numbers(params.micro_batches))
@@ -283,7 +283,7 @@ def evaluate(problem: Problem, params: Params, state: State, windows: int, *, me
 
 
 def _evaluate(split: token_split.Split, params: Params, weights, states, validation, offsets, context: Context):
-    options = split.options(params.options, everywhere=False)
+    options = split.options(params.options, params.size.experts, everywhere=False)
     params = dataclasses.replace(params, router=params.router.at_inference())
 
     def one(text, offsets):
