@@ -39,8 +39,8 @@ def gumbel(num_experts):
 @functools.cache
 def harmonic():
     """E = 8, T = 256, steps of 1 / (mu n) with mu = 1 / E."""
-    rule = Rule("prop", "inv_offset", step_size=8.0, offset=8.0)
-    return traces(gumbel(8), online.Params(1024, num_tokens=256, rule=rule))
+    rule = Rule("prop", "inv_offset", step_size=8.0, offset=4.0)
+    return traces(gumbel(8), online.Params(512, num_tokens=256, rule=rule))
 
 
 def log_slope(regret, first, offset):
@@ -60,7 +60,7 @@ def compare(values, predicted, tolerance):
 def test_regret_of_harmonic_steps_is_logarithmic_with_the_predicted_slope():
     predicted = regret_bounds.location_family_slope(8, 1, regret_bounds.modulus_gumbel(8), 256)
     assert predicted == pytest.approx(0.01367, abs=5e-6)
-    compare(log_slope(harmonic().regret, 128, 8), predicted, 0.15)
+    compare(log_slope(harmonic().regret, 64, 4), predicted, 0.15)
 
 
 def test_regret_is_below_its_bound():
@@ -92,12 +92,12 @@ def test_regret_is_below_its_bound():
     assert 0.05 * tight < trace.regret[:, -1].mean() < tight
 
 
-@pytest.mark.parametrize(("rule", "step_size"), [("prop", 0.4), ("sign", 0.002)])
+@pytest.mark.parametrize(("rule", "step_size"), [("prop", 0.4), ("sign", 0.004)])
 def test_constant_steps_pay_by_the_step(rule, step_size):
-    params = online.Params(1024, num_tokens=64, rule=Rule(rule, "const", step_size=step_size))
+    params = online.Params(512, num_tokens=64, rule=Rule(rule, "const", step_size=step_size))
     trace = traces(gumbel(4), params)
     predict = regret_bounds.constant_step_regret if rule == "prop" else regret_bounds.sign_step_regret
-    compare((trace.regret[:, -1] - trace.regret[:, 255]) / 768, predict(step_size, 4, 1, 64), 0.2)
+    compare((trace.regret[:, -1] - trace.regret[:, 127]) / 384, predict(step_size, 4, 1, 64), 0.2)
 
 
 @pytest.mark.slow
@@ -166,7 +166,7 @@ def test_excess_to_second_order_is_the_leading_one(x64):
 
 
 def test_settled_batches_are_as_uneven_as_noise_and_not_less():
-    violation = harmonic().max_violation[:, 512:].mean(axis=1)
+    violation = harmonic().max_violation[:, 256:].mean(axis=1)
     floor = regret_bounds.noise_floor(256, 8, 1)
     assert floor == pytest.approx(0.252, rel=2e-3)
     mean, error = violation.mean(), violation.std(ddof=1) / 16

@@ -26,6 +26,12 @@ def everything(model, biases, top_k):
     return jax.vmap(lambda p: tuple(part(model, p, top_k, num_nodes=161) for part in parts))(biases)
 
 
+def at_one(model, bias, top_k):
+    """The same at one bias, by the program for three times as many as there are instances."""
+    biases = jnp.zeros((3 * INSTANCES, model.num_experts)).at[0].set(bias)
+    return tuple(np.asarray(a)[0] for a in everything(model, biases, top_k))
+
+
 def test_worked_values(x64):
     uniform = location_family("uniform", jnp.zeros(4))
     value, probability, hessian, _ = everything(uniform, jnp.zeros((1, 4)), 2)
@@ -96,7 +102,7 @@ def test_derivatives_and_moments_belong_together(kind, x64):
 
 def test_draws_agree_and_margins_measure_the_trace(x64):
     model = Independent(*(jnp.array(a) for a in UNEVEN["normal"]), "normal")
-    _, probability, hessian, covariance = (np.asarray(a)[0] for a in everything(model, jnp.zeros((1, 5)), 2))
+    _, probability, hessian, covariance = at_one(model, 0.0, 2)
     tokens = 1 << 19
     drawn = np.asarray(model.location) + np.asarray(model.scale) * np.random.default_rng(1).normal(size=(tokens, 5))
     ordered = np.sort(drawn, axis=1)
@@ -128,20 +134,20 @@ def test_minima_of_uneven_experts(x64):
     found = population.minimum(model, 2)
     assert bool(found.converged)
     assert int(found.steps) < 20
-    _, probability, hessian, _ = everything(model, found.bias[None], 2)
-    np.testing.assert_allclose(probability[0], 2 / 5, atol=1e-11)
-    np.testing.assert_allclose(hessian[0], found.hessian, atol=1e-12)
-    weights = -np.asarray(hessian[0])[~np.eye(5, dtype=bool)]
+    _, probability, hessian, _ = at_one(model, found.bias, 2)
+    np.testing.assert_allclose(probability, 2 / 5, atol=1e-11)
+    np.testing.assert_allclose(hessian, found.hessian, atol=1e-12)
+    weights = -hessian[~np.eye(5, dtype=bool)]
     assert weights.min() >= 0
 
 
 def test_location_families_have_condition_one(x64):
     # H(p*) = w (E I - 1 1'): the biases cancel the locations, whatever the kind and K.
     model = location_family("normal", jnp.array([0.5, -0.2, 0.1, 0.0, -0.4]))
-    _, probability, hessian, covariance = everything(model, (model.location.mean() - model.location)[None], 2)
+    _, probability, hessian, covariance = at_one(model, model.location.mean() - model.location, 2)
     np.testing.assert_allclose(probability, 2 / 5, atol=1e-12)
-    values = np.linalg.eigvalsh(np.asarray(hessian[0]))
+    values = np.linalg.eigvalsh(hessian)
     np.testing.assert_allclose(values[1:], values[1], rtol=1e-10)
     modulus = float(values[1])
-    slope = float(regret_bounds.inverse_step_slope(hessian[0], covariance[0], 64, 2 / modulus))
+    slope = float(regret_bounds.inverse_step_slope(hessian, covariance, 64, 2 / modulus))
     assert slope == pytest.approx(regret_bounds.location_family_slope(5, 2, modulus, 64, scale=2.0), rel=1e-9)
