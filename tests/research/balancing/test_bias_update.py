@@ -14,9 +14,8 @@ LOAD = np.array([5, 0, 1, 2])  # T = 4 tokens, K = 2: L = 2, e = (-3, 2, 1, 0)
 def increments(rule, loads, top_k=2, dtype=jnp.float32):
     """Biases after each of the loads."""
     state, biases = rule.init(len(loads[0]), dtype), []
-    update = jax.jit(rule.update, static_argnums=2)
     for load in loads:
-        state = update(state, jnp.asarray(load, jnp.int32), top_k)
+        state = rule.update(state, jnp.asarray(load, jnp.int32), top_k)
         biases.append(np.asarray(state.bias))
     assert int(state.updates) == len(loads)
     return np.array(biases)

@@ -10,6 +10,9 @@ from research.balancing.bias_update import Rule
 from research.balancing.gumbel_router import GumbelRouter
 from research.core import prng
 
+#: What every algorithm owes is tested by default; these need many draws.
+pytestmark = pytest.mark.slow
+
 
 def problem(location):
     return online.problem_of(GumbelRouter(jnp.asarray(location, jnp.float32)))
@@ -64,7 +67,6 @@ def test_moved_scores_are_followed(moved):
     assert known.excess[:, -1].mean() > 20 * newton.excess[:, -1].mean()
 
 
-@pytest.mark.slow
 def test_regret_has_nearly_the_slope_of_the_known_modulus():
     params = newton_alf_lb.Params(512, num_tokens=256)
     regret = traces(newton_alf_lb, params, [problem(np.linspace(1, -1, 8))], 128).regret

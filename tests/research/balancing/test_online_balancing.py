@@ -38,9 +38,9 @@ def gumbel(num_experts):
 
 @functools.cache
 def harmonic():
-    """E = 8, T = 256, steps of 1 / (mu n) with mu = 1 / E."""
+    """E = 8, T = 128, steps of 1 / (mu n) with mu = 1 / E."""
     rule = Rule("prop", "inv_offset", step_size=8.0, offset=4.0)
-    return traces(gumbel(8), online.Params(512, num_tokens=256, rule=rule))
+    return traces(gumbel(8), online.Params(512, num_tokens=128, rule=rule))
 
 
 def log_slope(regret, first, offset):
@@ -58,8 +58,8 @@ def compare(values, predicted, tolerance):
 
 
 def test_regret_of_harmonic_steps_is_logarithmic_with_the_predicted_slope():
-    predicted = regret_bounds.location_family_slope(8, 1, regret_bounds.modulus_gumbel(8), 256)
-    assert predicted == pytest.approx(0.01367, abs=5e-6)
+    predicted = regret_bounds.location_family_slope(8, 1, regret_bounds.modulus_gumbel(8), 128)
+    assert predicted == pytest.approx(0.02734, abs=5e-6)
     compare(log_slope(harmonic().regret, 64, 4), predicted, 0.15)
 
 
@@ -114,7 +114,9 @@ def test_inverse_root_steps_pay_by_the_root(rule):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("num_experts", "tokens", "scale"), [(4, 64, 1.0), (16, 512, 1.0), (8, 256, 2.0)])
+@pytest.mark.parametrize(
+    ("num_experts", "tokens", "scale"), [(4, 64, 1.0), (8, 256, 1.0), (16, 512, 1.0), (8, 256, 2.0)]
+)
 def test_slopes_of_gumbel_routers(num_experts, tokens, scale):
     rule = Rule("prop", "inv_offset", step_size=scale * num_experts, offset=16.0)
     seeds = 1024 if num_experts < 8 else SEEDS
@@ -167,8 +169,8 @@ def test_excess_to_second_order_is_the_leading_one(x64):
 
 def test_settled_batches_are_as_uneven_as_noise_and_not_less():
     violation = harmonic().max_violation[:, 256:].mean(axis=1)
-    floor = regret_bounds.noise_floor(256, 8, 1)
-    assert floor == pytest.approx(0.252, rel=2e-3)
+    assert regret_bounds.noise_floor(256, 8, 1) == pytest.approx(0.252, rel=2e-3)
+    floor = regret_bounds.noise_floor(128, 8, 1)
     mean, error = violation.mean(), violation.std(ddof=1) / 16
     assert error < 0.01 * floor
     assert 0.98 * floor < mean < 1.3 * floor

@@ -16,7 +16,8 @@ MODEL = np.linspace(0.3, -0.3, 4)
 
 
 @pytest.mark.parametrize(
-    ("rule", "step_size", "schedule"), [("prop", 4.0, "inv_offset"), ("sign", 0.01, "const")], ids=["prop", "sign"]
+    ("rule", "step_size", "schedule"),
+    [("prop", 4.0, "inv_offset"), pytest.param("sign", 0.01, "const", marks=pytest.mark.slow)],
 )
 def test_a_forecast_is_what_happens(rule, step_size, schedule):
     rule = Rule(rule, schedule, step_size=step_size, offset=8.0)
