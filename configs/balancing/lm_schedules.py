@@ -1,4 +1,4 @@
-"""Ways of balancing a 1.7 M-parameter language model on bytes of Python's standard library: four rows, 60 steps.
+"""Ways of balancing a 1.7 M-parameter language model on bytes of Python's standard library: four rows, 40 steps.
 
   python -m experiments.balancing.lm_schedules                                   # 50 s on two CPU cores
 Expected: without balancing an expert takes several times its share in some layer; with sign 1e-2 loads are on the way
@@ -11,6 +11,8 @@ results.npz; --config.problem.sha256=... insists on one.
 import ml_collections as mlc
 
 ROWS = ("none", "aux_global 0.01", "sign const 0.01", "prop const 0.2")
+#: Of the same kinds as those of u_sweep.py:quick, so that both need one compilation.
+QUICK = ("none", "aux_global 0.01", "sign const 0.01", "sign const 0.1", "sign inv 1", "sign inv_sqrt 0.1")
 
 
 def get_config(arg=""):
@@ -28,14 +30,14 @@ def get_config(arg=""):
         "experts": "blocked",
     }
     c.algo = {
-        "rows": ("none", "sign const 0.01") if quick else ROWS, "gate": "sigmoid", "aux_sequences": 2,
+        "rows": QUICK if quick else ROWS, "gate": "sigmoid", "aux_sequences": 2,
         "optimizer": {
             "learning_rate": 3e-3, "warmup": 20.0, "total": 200.0, "final": 0.1, "b1": 0.9, "b2": 0.95,
             "weight_decay": 0.1, "clip": 1.0,
         },
     }  # fmt: skip
     c.run = {
-        "num_steps": 60, "chunk": 20, "replicates": 1, "batch_size": 8, "length": 128, "micro_batches": 1,
+        "num_steps": 40, "chunk": 20, "replicates": 1, "batch_size": 8, "length": 128, "micro_batches": 1,
         "balance_scope": "micro", "windows": 32,
     }  # fmt: skip
     if quick:

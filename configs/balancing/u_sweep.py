@@ -1,4 +1,4 @@
-"""Step sizes of the sign rule on a small language model, by schedule: 60 steps of 256 bytes.
+"""Step sizes of the sign rule on a small language model, by schedule: 40 steps of 256 bytes.
 
   python -m experiments.balancing.u_sweep                                   # 50 s on two CPU cores
 Expected: for each schedule a range of step sizes with even loads; below the dotted wall the bias cannot travel there.
@@ -30,12 +30,12 @@ def get_config(arg=""):
         "rows": tuple(f"sign {schedule} {u}" for schedule, sizes in grid.items() for u in sizes),
         "gate": "sigmoid", "aux_sequences": 2,
         "optimizer": {
-            "learning_rate": 3e-3, "warmup": 10.0, "total": 60.0, "final": 0.1, "b1": 0.9, "b2": 0.95,
+            "learning_rate": 3e-3, "warmup": 10.0, "total": 40.0, "final": 0.1, "b1": 0.9, "b2": 0.95,
             "weight_decay": 0.1, "clip": 1.0,
         },
     }  # fmt: skip
     c.run = {
-        "num_steps": 60, "chunk": 20, "replicates": 1, "batch_size": 4, "length": 64, "micro_batches": 1,
+        "num_steps": 40, "chunk": 20, "replicates": 1, "batch_size": 4, "length": 64, "micro_batches": 1,
         "balance_scope": "micro", "windows": 16,
     }  # fmt: skip
     if quick:

@@ -64,7 +64,7 @@ def trainer(size: Size, weights: Any, tokens: np.ndarray, *, learning_rate: floa
         load = torch.stack(loads).float()
         bias.add_(step_size * torch.sign(load.mean(dim=1, keepdim=True) - load))
         done += 1
-        return float(loss)
+        return float(loss.detach())
 
     return step
 

@@ -64,32 +64,30 @@ def travelled(run) -> Measured:
 
 
 def _by_row(ax, run, kind: str) -> None:
-    """A point for each layer, mean and interval over seeds, and a bar for the worst."""
+    """A point for each layer, the mean over seeds, and a line from the least seed to the largest."""
     names = row_names(run)
     for at, row in enumerate(names):
         found = violations(run, row, kind)
         for layer in range(found.shape[1]):
-            value = measured(found[:, layer])
             place = at + 0.22 * (layer - (found.shape[1] - 1) / 2)
             color = style.PALETTE[_HUES[layer % len(_HUES)]]
             label = f"layer {layer + 1}" if at == 0 else "_nolegend_"
-            if np.isfinite(value.high):
-                ax.plot([max(value.low, 1e-3), value.high], [place, place], color=color, linewidth=1.0)
-            ax.plot([value.value], [place], "o", color=color, markersize=3, label=label)
+            ax.plot([found[:, layer].min(), found[:, layer].max()], [place, place], color=color, linewidth=1.0)
+            ax.plot([found[:, layer].mean()], [place], "o", color=color, markersize=3, label=label)
     ax.set_yticks(range(len(names)), [_title(name) for name in names])
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xscale("log")
+    style.plain_ticks(ax.xaxis, (0.1, 0.2, 0.5, 1, 2, 5, 10))
 
 
 def _title(row: str) -> str:
     """A row as the figure writes it."""
-    return {"none": "no balancing", "quantile": "quantile dual"}.get(
-        row, row.replace("_", " ").replace("inv sqrt", "1/√n")
-    )
+    named = {"none": "no balancing", "quantile": "quantile dual"}
+    return named.get(row, row.replace("const", "u").replace("inv_sqrt", "u/√n").replace("inv", "u/n").replace("_", " "))
 
 
 def global_panel(ax, run) -> None:
-    """MaxVio over the whole validation text; the ceiling E / K - 1, and what balance is to be, at the grid lines."""
+    """MaxVio over the whole validation text; dotted, the ceiling E / K - 1."""
     size = _size(run)
     _by_row(ax, run, "global_violation")
     ax.axvline(size.experts / size.top_k - 1, color="0.5", linestyle=":", linewidth=0.8, label="all to the same K")
@@ -128,25 +126,22 @@ def loss_panel(ax, run, reference: str = "none") -> None:
 
 
 def utilisation(run, row: str, domain: str) -> np.ndarray:
-    """Loads over the balanced load on a domain's validation text at the end, mean over seeds, `[layer, expert]`."""
+    """Loads over the balanced load on a domain's validation text at the end, of the first seed, `[layer, expert]`."""
     size, at = _size(run), row_names(run).index(row)
-    found = []
-    for layer in _layers(run):
-        load = _last(run, f"load/{layer}/{domain}").reshape(-1, len(row_names(run)), size.experts)[:, at]
-        found.append((load / load.mean(axis=1, keepdims=True)).mean(axis=0))
-    return np.stack(found)
+    shape = (-1, len(row_names(run)), size.experts)
+    load = np.stack([_last(run, f"load/{layer}/{domain}").reshape(shape)[0, at] for layer in _layers(run)])
+    return load / load.mean(axis=1, keepdims=True)
 
 
 def utilisation_panel(ax, run, row: str, domain: str):
     """A map of layers and experts, experts of each layer by their load on the first domain; returns the image."""
-    domains = run.meta["axes"]["domain"]
-    order = np.argsort(-utilisation(run, row, domains[0]), axis=1, kind="stable")
+    size, first = _size(run), run.meta["axes"]["domain"][0]
+    order = np.argsort(-utilisation(run, row, first), axis=1, kind="stable")
     shown = np.take_along_axis(utilisation(run, row, domain), order, axis=1)
-    size = _size(run)
     edges = np.arange(size.experts + 1) + 0.5, np.arange(size.layers) + 0.5
-    image = ax.pcolormesh(*edges, shown, cmap="cividis", vmin=0, vmax=size.experts / size.top_k / 2, rasterized=True)
+    image = ax.pcolormesh(*edges, shown, cmap="cividis", vmin=0, vmax=3, rasterized=True)
     ax.set_yticks(list(_layers(run)))
-    ax.invert_yaxis()
+    ax.set_ylim(size.layers - 0.5, 0.5)
     ax.set_title(f"{_title(row)}: {domain}")
     return image
 

@@ -50,19 +50,18 @@ def left_wall(run, name: str) -> float:
     return _spread(run) / float(unit)
 
 
-def wall_ratio(run, name: str) -> Measured:
-    """MaxVio of the largest step size below half the wall over the schedule's best."""
+def wall_ratio(run, name: str) -> Measured | None:
+    """MaxVio of the largest step size below half the wall over the schedule's best; None without one there."""
     sizes, texts = schedules(run)[name]
     below = [text for u, text in zip(sizes, texts, strict=True) if u < left_wall(run, name) / 2]
-    return measured(_worst(run, below[-1]) / best(run, name).value)
+    return measured(_worst(run, below[-1]) / best(run, name).value) if below else None
 
 
 def _against_step_size(ax, run, value_of) -> None:
     for name, (sizes, texts) in schedules(run).items():
         values = np.stack([value_of(text) for text in texts])
         style.curve(ax, sizes, values, _LOOKS[name], marker=_LOOKS[name].marker, markersize=3, linewidth=1.0)
-        wall = {"color": _LOOKS[name].color, "linestyle": ":", "linewidth": 0.9, "label": "_nolegend_"}
-        ax.plot([left_wall(run, name)] * 2, ax.get_ylim(), **wall)
+        ax.axvline(left_wall(run, name), color=_LOOKS[name].color, linestyle=":", linewidth=0.9, label="_nolegend_")
     ax.set_xscale("log")
     ax.set_xlabel("step size u")
 
@@ -71,6 +70,7 @@ def violation_panel(ax, run) -> None:
     """MaxVio on the validation text in the worst layer; dotted, the left walls."""
     _against_step_size(ax, run, lambda text: _worst(run, text))
     ax.set_yscale("log")
+    style.plain_ticks(ax.yaxis, (0.2, 0.5, 1, 2, 5))
     ax.set_ylabel("MaxVio, worst layer")
 
 

@@ -11,7 +11,8 @@ caption = (
     "A language model of 1.7 M parameters on bytes of Python's standard library, by way of balancing. Left: MaxVio on "
     "the validation text by layer. Middle: MaxVio of a training batch, mean over the last steps; dashed, its floor for "
     "independent tokens, black, the floor for batches that vary as much as these. Right: validation loss less that "
-    "without balancing, with the same first weights and batches. Means and 95 % intervals over seeds."
+    "without balancing, with the same first weights and batches, and its 95 % interval. Left and middle: means over "
+    "seeds, and lines from the least to the largest. A row ends with its step size u, or its loss's weight."
 )
 
 

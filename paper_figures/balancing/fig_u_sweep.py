@@ -27,4 +27,5 @@ def claims(runs):
     (run,) = runs
     names = panels.schedules(run)
     found = {f"best/{name.split()[1]}": panels.best(run, name) for name in names}
-    return found | {f"wall/{name.split()[1]}": panels.wall_ratio(run, name) for name in names}
+    ratios = {f"wall/{name.split()[1]}": panels.wall_ratio(run, name) for name in names}
+    return found | {name: ratio for name, ratio in ratios.items() if ratio is not None}

@@ -9,8 +9,8 @@ PAPER_CONFIGS = ["configs/balancing/paper_lm_schedules.py"]
 ROWS = ("none", "sign const 0.01")
 
 caption = (
-    "Loads of experts on the validation text of each domain, as multiples of the balanced load, by layer; mean over "
-    "seeds. Within a layer experts are ordered by their load on code. Balance holds over all text: a domain may still "
+    "Loads of experts on the validation text of each domain, as multiples of the balanced load, by layer; the first "
+    "seed. Within a layer experts are ordered by their load on code. Balance holds over all text: a domain may still "
     "have experts of its own."
 )
 
