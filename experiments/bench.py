@@ -56,7 +56,7 @@ def run(only="", *, quick=False, full=False, repeats=20):
     from experiments.lib import provenance
     from pallas_kernels import _bench
 
-    for peer in ("river", "mpax"):
+    for peer in ("river", "mpax", "torch"):
         if importlib.util.find_spec(peer) is None:
             print(f'Peer left out: {peer} is not installed (pip install -e ".[bench]").')
     peak = _bench.limits()
