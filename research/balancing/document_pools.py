@@ -67,19 +67,21 @@ class DocumentPools(Router):
         return jax.ops.segment_sum(probability, number, probability.shape[0])[number]
 
     def _so_far(self, probability, context):
-        """Sums that start anew with each document: rounding, too, depends on the document's past alone."""
+        """Sums that start anew with each document, so that no rounding comes from another one."""
         starts = _starts(context)
-        valid = valid_tokens(context, probability)
+        done = _running(starts, valid_tokens(context, probability).astype(jnp.int32))  # the token itself included
+        return _running(starts, jnp.where((done <= self.prefix)[:, None], probability, 0))
 
-        def along(carry, token):
-            total, done = carry
-            row, start, is_valid = token
-            total, done = jnp.where(start, 0, total), jnp.where(start, 0, done)
-            total = jnp.where(done < self.prefix, total + row, total)
-            return (total, done + is_valid), total
 
-        first = jnp.zeros_like(probability[0]), jnp.int32(0)
-        return jax.lax.scan(along, first, (probability, starts, valid))[1]
+def _running(starts: Bool[Array, " T"], x: Float[Array, "T ..."]) -> Float[Array, "T ..."]:
+    """Sums from the last start up to each entry, by a scan of logarithmic depth."""
+
+    def joined(left, right):
+        (anew, total), (fresh, more) = left, right
+        carried = jnp.where(fresh.reshape(fresh.shape + (1,) * (more.ndim - fresh.ndim)), 0, total)
+        return anew | fresh, carried + more
+
+    return jax.lax.associative_scan(joined, (starts, x))[1]
 
 
 def _starts(context: Context) -> Bool[Array, " T"]:

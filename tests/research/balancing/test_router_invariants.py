@@ -212,6 +212,20 @@ def test_documents_use_few_experts(batch):
                 np.testing.assert_array_equal(routing.index[b, rows], top(np.where(inside, scores[b, rows], -1), K))
 
 
+def test_a_pool_follows_the_first_tokens_of_its_document(x64):
+    """Against a loop over tokens, with padding in between."""
+    rng = np.random.RandomState(0)
+    logits, valid = rng.randn(20, T, E), rng.rand(20, T) < 0.8
+    document = np.sort(rng.randint(0, 5, (20, T)), axis=1)
+    router = routers.make("document_pools", E, K, pool=3, prefix=3)
+    route = jax.jit(jax.vmap(lambda z, d, v: router.route((), z, Context(document=d, valid=v))))
+    pools = route(logits, document, valid).aux["pool"]
+    for z, d, v, pool in zip(softmax(logits), document, valid, pools, strict=True):
+        for i in range(T):
+            past = [j for j in range(i + 1) if d[j] == d[i] and v[j]][:3]
+            np.testing.assert_array_equal(np.flatnonzero(pool[i]), np.sort(top(z[past].sum(axis=0), 3)))
+
+
 def test_blocks_share_experts(batch):
     logits, found = batch
     assert ((found["expert_sharing"].load > 0).sum(axis=-1) <= 3).all()
