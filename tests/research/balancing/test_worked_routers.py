@@ -26,6 +26,7 @@ ROUTERS = {
     "mixtral": ("mixtral", {}),
     "biased": ("loss_free", {}),
     "unbiased": ("loss_free", {}),
+    "biased logits": ("loss_free", {"gate": "softmax", "bias_space": "logit"}),
     "expert_choice": ("expert_choice", {}),
     "drop score": ("capacity_drop", {"factor": 1.0}),
     "drop first": ("capacity_drop", {"factor": 1.0, "policy": "first"}),
@@ -52,7 +53,7 @@ def _route_all(logits, bias, documents):
     found = {}
     for key, given in ROUTERS.items():
         router = _make(*given)
-        state = router.init(bias=bias, dtype=bias.dtype) if key == "biased" else router.init()
+        state = router.init(bias=bias, dtype=bias.dtype) if key.startswith("biased") else router.init()
         columns = logits[:, : router.num_experts]
         routing = router.route(state, columns, Context(document=documents))
         found[key] = routing._asdict() | {"loss": router.loss(columns, routing, share(routing.load))}
@@ -65,6 +66,7 @@ def _route_all(logits, bias, documents):
         "halves, share of all": [balance_losses.load_balancing(r.aux["scores"], union) for r in halves],
         "router z": balance_losses.router_z(logits[:, :4]),
         "importance": balance_losses.importance(logits[:, :4]),
+        "router z, shifted": balance_losses.router_z(logits[:, :4] + 1),
     }
     found["base"] = base_layers.balanced_assignment(logits[:, :4])
     return found
@@ -123,6 +125,14 @@ def test_gates_know_no_bias(found):
     near(found, found["biased"]["gate"][4], (0.4660709388, 0.5339290612))
 
 
+def test_a_bias_of_logits_selects_and_gates_are_of_the_softmax(found):
+    biased = Z + BIAS
+    rows = np.argsort(-biased, axis=1, kind="stable")[:, :2]
+    np.testing.assert_array_equal(found["biased logits"]["index"], rows)
+    chosen = np.take_along_axis(found["plain"]["aux"]["scores"], rows, axis=1)
+    np.testing.assert_allclose(found["biased logits"]["gate"], chosen / chosen.sum(axis=1, keepdims=True), rtol=1e-6)
+
+
 def test_balance_losses(found):
     losses = found["losses"]
     near(found, losses["union"], 1.3853436500)
@@ -130,6 +140,8 @@ def test_balance_losses(found):
     near(found, np.mean(losses["halves, share of all"]), 1.3853436500)
     near(found, losses["router z"], 5.3791430781)
     near(found, losses["importance"], 0.3983592753)
+    squares = np.log(np.exp(Z).sum(axis=1))  # the z-loss is the one that a shift of the logits changes
+    near(found, losses["router z, shifted"] - losses["router z"], np.mean(2 * squares + 1))
     near(found, found["sizes"]["loss"], 0.7679315755)
 
 
