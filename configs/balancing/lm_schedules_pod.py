@@ -38,6 +38,7 @@ def get_config(arg=""):
         "num_steps": 10_000, "chunk": 100, "replicates": 1, "batch_size": 256, "length": 4096, "micro_batches": 1,
         "balance_scope": "micro", "windows": 256,
     }  # fmt: skip
+    c.numerics = {"matmul_precision": "default"}  # bfloat16 products; the router asks for all digits by itself
     if quick:
         c.problem.update({"source": "pylib", "size": "tiny", "capacity": 2**24, "documents": 2048, "stripes": 1})
         c.problem.validation, c.model.experts = 200_000, "blocked"
