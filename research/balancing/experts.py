@@ -1,15 +1,15 @@
 """Outputs of routed experts on one device, by three ways of bringing tokens to weights; none drops a token.
 
-`blocked` sorts slots by expert and pads each expert's run to whole blocks, so that a block is one product with one
-expert's weights: on CPUs. `ragged` hands the sorted rows to `lax.ragged_dot`: on accelerators; on a CPU that multiplies
-every row by every expert. `capacity` has a fixed number of rows for each expert, what one expert has beyond it follows
-in further rounds: for routers that keep loads below a capacity. All give the same outputs and gradients.
+`blocked` lays slots out by expert and pads each expert's run to whole blocks, so that a block is one product with one
+expert's weights: on CPUs. `ragged` hands the same rows without padding to `lax.ragged_dot`: on accelerators; on a CPU
+that multiplies every row by every expert. `capacity` has a fixed number of rows for each expert, what one expert has
+beyond it follows in further rounds: for routers that keep loads below a capacity. All give the same outputs and
+gradients.
 
 Letters: `T` tokens, `S` slots of each, `E` experts, `d` width, `f` hidden width of an expert.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -65,27 +65,29 @@ def slot_outputs(
     return _by_capacity(x, index, params, min(capacity, index.size))
 
 
-class _Sorted(NamedTuple):
-    order: Int[Array, " TS"]  # slots by expert, those of no expert last
-    owner: Int[Array, " TS"]  # their experts, E of none
-    count: Int[Array, " E"]
-    before: Int[Array, " TS"]  # slots of the same expert that come earlier, in this order
-
-
-def _sorted(index, groups):
-    flat = jnp.minimum(index.reshape(-1), groups)
-    order = jnp.argsort(flat, stable=True).astype(jnp.int32)
-    owner = flat[order]
-    count = jnp.zeros(groups + 1, jnp.int32).at[flat].add(1)
-    before = jnp.arange(flat.shape[0], dtype=jnp.int32) - (jnp.cumsum(count) - count)[owner]
-    return _Sorted(order, owner, count[:groups], before)
-
-
 def ranks(group: Int[Array, " N"], groups: int) -> tuple[Int[Array, " N"], Int[Array, " groups"]]:
-    """How many earlier entries are of the same group, and the size of each group; groups of `groups` and above are one
-    that is not counted."""
-    found = _sorted(group, groups)
-    return jnp.zeros_like(found.before).at[found.order].set(found.before), found.count
+    """How many earlier entries are of the same group, and the size of each group; of `groups` and above neither counts.
+
+    By running counts and not by a sort, which a compiler for TPUs takes minutes to write out.
+    """
+    member = (group[:, None] == jnp.arange(groups)[None]).astype(jnp.int32)
+    until = jnp.cumsum(member, axis=0, dtype=jnp.int32)
+    return jnp.sum(member * (until - member), axis=1, dtype=jnp.int32), until[-1]
+
+
+def _placed(index, count, first, size):
+    """Where the rows of slots go that are laid out by expert, and the token of each row; place `size` has no slot."""
+    (tokens, slots), num_experts = index.shape, count.shape[0]
+    flat = index.reshape(-1)
+    before, _ = ranks(flat, num_experts)
+    row = first[jnp.minimum(flat, num_experts - 1)] + before
+    row = jnp.where(flat < num_experts, row, size).astype(jnp.int32)
+    token = jnp.arange(tokens * slots, dtype=jnp.int32) // slots
+    return row.reshape(index.shape), jnp.full(size + 1, tokens, jnp.int32).at[row].set(token)[:-1]
+
+
+def _count(index, num_experts):
+    return jnp.zeros(num_experts + 1, jnp.int32).at[jnp.minimum(index, num_experts)].add(1)[:num_experts]
 
 
 def _with_zero(rows):
@@ -93,29 +95,24 @@ def _with_zero(rows):
 
 
 def _blocked(x, index, params, block):
-    (tokens, slots), num_experts = index.shape, params["gate"].shape[0]
-    found = _sorted(index, num_experts)
-    blocks = -(-found.count // block)
-    last_block, number = jnp.cumsum(blocks), -(-tokens * slots // block) + num_experts
-    owner = jnp.minimum(found.owner, num_experts - 1)
-    row = (last_block - blocks)[owner] * block + found.before
-    row = jnp.where(found.owner < num_experts, row, number * block).astype(jnp.int32)
-    source = jnp.full(number * block + 1, tokens, jnp.int32).at[row].set(found.order // slots)[:-1]
-    taken = _with_zero(x)[source].reshape(number, block, -1)
+    num_experts, number = params["gate"].shape[0], -(-index.size // block) + params["gate"].shape[0]
+    count = _count(index, num_experts)
+    blocks = -(-count // block)
+    last_block = jnp.cumsum(blocks)
+    row, token = _placed(index, count, (last_block - blocks) * block, number * block)
+    taken = _with_zero(x)[token].reshape(number, block, -1)
     expert = jnp.minimum(jnp.searchsorted(last_block, jnp.arange(number), side="right"), num_experts - 1)
     gated, raised = (jnp.einsum("bik,bkn->bin", taken, params[name][expert]) for name in ("gate", "up"))
     out = jnp.einsum("bik,bkn->bin", jax.nn.silu(gated) * raised, params["down"][expert])
-    place = jnp.zeros(tokens * slots, jnp.int32).at[found.order].set(row).reshape(index.shape)
-    return _with_zero(out.reshape(number * block, -1))[place]
+    return _with_zero(out.reshape(number * block, -1))[row]
 
 
 def _ragged(x, index, params):
-    found = _sorted(index, params["gate"].shape[0])
-    taken = x[found.order // index.shape[1]]
-    gated, raised = (jax.lax.ragged_dot(taken, params[name], found.count) for name in ("gate", "up"))
-    out = jax.lax.ragged_dot(jax.nn.silu(gated) * raised, params["down"], found.count)
-    place = jnp.zeros(index.size, jnp.int32).at[found.order].set(jnp.arange(index.size, dtype=jnp.int32))
-    return out[place].reshape(*index.shape, -1)
+    count = _count(index, params["gate"].shape[0])
+    row, token = _placed(index, count, jnp.cumsum(count) - count, index.size)
+    taken = _with_zero(x)[token]
+    gated, raised = (jax.lax.ragged_dot(taken, params[name], count) for name in ("gate", "up"))
+    return _with_zero(jax.lax.ragged_dot(jax.nn.silu(gated) * raised, params["down"], count))[row]
 
 
 def _by_capacity(x, index, params, capacity):
