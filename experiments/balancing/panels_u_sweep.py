@@ -70,7 +70,8 @@ def violation_panel(ax, run) -> None:
     """MaxVio on the validation text in the worst layer; dotted, the left walls."""
     _against_step_size(ax, run, lambda text: _worst(run, text))
     ax.set_yscale("log")
-    style.plain_ticks(ax.yaxis, (0.2, 0.5, 1, 2, 5))
+    lowest = min(best(run, name).value for name in schedules(run))
+    style.plain_ticks(ax.yaxis, [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5) if tick > lowest / 2])
     ax.set_ylabel("MaxVio, worst layer")
 
 
