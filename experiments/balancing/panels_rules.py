@@ -3,7 +3,7 @@
 from experiments.balancing import contest
 from experiments.lib import style
 
-__all__ = ["look", "places"]
+__all__ = ["label", "look", "places"]
 
 _HUES = style.PALETTE
 _DASHED, _DOTTED = (0, (5, 1)), (0, (3, 1, 1, 1))
@@ -30,3 +30,13 @@ def look(row: str) -> style.Look:
 def places(run, kind: str = "") -> list[tuple[int, str]]:
     """Numbers and texts of the run's rows, of those of one rule where it is named."""
     return [(at, row) for at, row in enumerate(run.config.algo.rows) if not kind or row.split()[0] == kind]
+
+
+def label(run, row: str, unit: str = "") -> str:
+    """The look's label, with the step size where rows of the run differ in nothing else."""
+    (read,) = contest.rows([row])
+    alike = [text for text in run.config.algo.rows if text.rpartition(" ")[0] == row.rpartition(" ")[0]]
+    symbol = "u" if read.method.startswith("sign") else "ε"
+    if len(alike) == 1:
+        return look(row).label
+    return f"{look(row).label.removesuffix(f', {symbol}')}, {symbol} = {read.value:g}{unit}"
