@@ -64,37 +64,37 @@ class Split:
         return first + jnp.arange(count)
 
     def options(self, options: Options, experts: int, everywhere: bool) -> Options:
-        """The model's options on one device.
+        """The model's options on one device, with that many routed experts in a layer.
 
-        Args:
-          experts: routed ones of a layer.
-          everywhere: shares of loads are counted over all devices.
-
-        Raises ValueError unless the devices of `model` divide the experts.
+        With `everywhere`, shares of loads are counted over all devices.
         """
         if not self.sizes:
             return options
-        group = dict(self.sizes)["model"]
-        checks.require(experts % group == 0, "mesh", f"have an axis model that divides {experts} experts", group)
-        axes = self.axes if everywhere else ()
-        return dataclasses.replace(options, expert_axis="model", held=experts // group, axes=axes)
+        held, axes = experts // dict(self.sizes)["model"], self.axes if everywhere else ()
+        return dataclasses.replace(options, expert_axis="model", held=held, axes=axes)
 
 
-def over(mesh: Mesh | None, function: Callable, weights: Any, text_specs: Any) -> Callable:
+def over(mesh: Mesh | None, function: Callable, weights: Any, text_specs: Any, experts: int, parts: int) -> Callable:
     """`function(split, params, weights, states, text, offsets, context)` of one device as one of all, without `split`.
 
     Args:
       mesh: with the axes `data` and `model`; None for one device.
       weights: the model's, of which only the structure matters.
       text_specs: axes of `text`. Those of `offsets` are both on its leading axis, all else is whole on every device.
+      experts: routed ones of a layer, which the devices of `model` divide.
+      parts: length of the leading axis of `offsets`, which all devices divide.
 
-    Raises ValueError for a mesh without these axes.
+    Raises ValueError for a mesh without these axes, or of sizes that do not divide.
     """
     if mesh is None:
         return functools.partial(function, Split())
     for name in AXES:
         checks.require(name in mesh.shape, "mesh", f"have the axes {', '.join(AXES)}", tuple(mesh.shape))
     split = Split(tuple((name, mesh.shape[name]) for name in AXES))
+    group = mesh.shape["model"]
+    checks.require(experts % group == 0, "mesh", f"have an axis model that divides {experts} experts", group)
+    allowed = f"have devices that divide {parts} stripes or sequences"
+    checks.require(parts % split.devices == 0, "mesh", allowed, split.devices)
     specs = weight_specs(weights)
     # check_vma=False: scans of the model start from constant carries.
     return jax.shard_map(

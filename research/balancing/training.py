@@ -168,7 +168,7 @@ def step(problem: Problem, params: Params, state: State, *, mesh: Mesh | None = 
     key = prng.per_step(state.key, state.step)
     offsets = _offsets(problem, params, prng.stream(key, "batch"))
     context = Context(step=state.step, key=prng.stream(key, "routers"))
-    compute = token_split.over(mesh, _gradients, state.weights, _TEXT)
+    compute = token_split.over(mesh, _gradients, state.weights, _TEXT, params.size.experts, offsets.shape[0])
     gradients, info, summary = compute(params, state.weights, state.router, problem, offsets, context)
     optimizer = _transformation(params.optimizer)
     updates, moments = optimizer.update(gradients, state.optimizer, state.weights)
@@ -277,7 +277,7 @@ def evaluate(problem: Problem, params: Params, state: State, windows: int, *, me
     checks.require(last >= 0, "Params.length", "be less than the validation text", params.length)
     offsets = jnp.arange(windows) * max(last, 1) // max(windows - 1, 1)
     offsets = jnp.minimum(offsets, last).reshape(params.batch_size, -1)
-    compute = token_split.over(mesh, _evaluate, state.weights, P())
+    compute = token_split.over(mesh, _evaluate, state.weights, P(), params.size.experts, params.batch_size)
     context = Context(step=state.step, key=state.key)
     return compute(params, state.weights, state.router, problem.validation, offsets, context)
 

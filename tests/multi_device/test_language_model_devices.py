@@ -65,6 +65,9 @@ def test_meshes_that_do_not_fit_are_refused(made):
     problem, params, state = made
     with pytest.raises(ValueError, match=r"mesh must have an axis model that divides 4 experts, got 8\."):
         jax.eval_shape(functools.partial(training.step, mesh=make_mesh(1, 8)), problem, params, state)
+    short = training.Problem(problem.tokens[:4], problem.used[:4], problem.starts[:4], problem.validation)
+    with pytest.raises(ValueError, match=r"mesh must have devices that divide 4 stripes or sequences, got 8\."):
+        jax.eval_shape(functools.partial(training.step, mesh=make_mesh(4, 2)), short, params, state)
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
     with pytest.raises(ValueError, match=r"mesh must have the axes data, model, got \('data',\)\."):
         jax.eval_shape(functools.partial(training.step, mesh=mesh), problem, params, state)
