@@ -139,7 +139,7 @@ def processes(monkeypatch):
 ALWAYS = {
     "regret/fig_medical", "regret/tab_medical_regret", "regret/fig_bounds", "matching/fig_law", "matching/fig_rho",
     "matching/fig_bidding", "matching/fig_mechanism", "matching/fig_ablation", "halpern/fig_quadratic",
-    "halpern/fig_certificate", "mlmc/fig_deadline", "mlmc/fig_estimators",
+    "halpern/fig_certificate", "mlmc/fig_deadline", "mlmc/fig_estimators", "balancing/fig_preference",
 }  # fmt: skip
 
 
