@@ -80,6 +80,7 @@ def over(mesh: Mesh | None, function: Callable, weights: Any, text_specs: Any, e
     Args:
       mesh: with the axes `data` and `model`; None for one device.
       weights: the model's, of which only the structure matters.
+      returns_gradients: whether it returns gradients of the weights and two other things, instead of sums alone.
       text_specs: axes of `text`. Those of `offsets` are both on its leading axis, all else is whole on every device.
       experts: routed ones of a layer, which the devices of `model` divide.
       parts: length of the leading axis of `offsets`, which all devices divide.
@@ -100,7 +101,7 @@ def over(mesh: Mesh | None, function: Callable, weights: Any, text_specs: Any, e
     return jax.shard_map(
         functools.partial(function, split), mesh=mesh, check_vma=False,
         in_specs=(P(), specs, P(), text_specs, P(AXES), P()),
-        out_specs=(specs, P(), P()) if function.__name__ == "_gradients" else P(),
+        out_specs=(specs, P(), P()) if returns_gradients else P(),
     )  # fmt: skip
 
 
