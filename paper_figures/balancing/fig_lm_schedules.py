@@ -2,7 +2,7 @@
 
 from experiments.balancing import panels_lm_schedules as panels
 from experiments.lib import style
-from experiments.lib.tables import Measured, measured
+from experiments.lib.tables import Measured
 
 CONFIGS = ["configs/balancing/lm_schedules.py"]
 PAPER_CONFIGS = ["configs/balancing/paper_lm_schedules.py"]
