@@ -1,6 +1,6 @@
 """The dual value from update to update: sign and proportional steps, three schedules, 32 instances of fixed scores.
 
-  python -m experiments.balancing.lagrangian                                   # 10 s on two CPU cores
+  python -m experiments.balancing.lagrangian                                   # 15 s on two CPU cores
 Expected: the identity holds to 1e-12; equal loads have no gap; shrinking proportional steps close it.
 Figure: balancing/fig_lagrangian. Smoke: append ":quick".
 """

@@ -1,6 +1,6 @@
 """Every switch of tokens between experts by loads, of 32 instances and six rules.
 
-  python -m experiments.balancing.preference                                   # 10 s on two CPU cores
+  python -m experiments.balancing.preference                                   # 15 s on two CPU cores
 Expected: no switch against the preference: from more loaded experts to less loaded ones only.
 Figure: balancing/fig_preference. Smoke: append ":quick".
 """

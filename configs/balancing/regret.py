@@ -1,6 +1,6 @@
 """Regret of online balancing against theory, 200 seeds: a Gumbel router; ":uniform", ":normal", ":logistic".
 
-  python -m experiments.balancing.regret                                       # 10 s on two CPU cores
+  python -m experiments.balancing.regret                                       # 20 s on two CPU cores
   python -m experiments.balancing.regret --config=configs/balancing/regret.py:uniform
 Expected: slopes in ln n within 15 % of their limits, other schedules within 20 % of their leading orders.
 Figure: balancing/fig_regret. Smoke: append "quick".
@@ -15,7 +15,7 @@ SIZES = {
     "gumbel": (8, 1, 256, 0.3),
     "uniform": (6, 2, 64, 0.05),
     "normal": (8, 2, 64, 0.2),
-    "logistic": (12, 8, 64, 0.3),
+    "logistic": (12, 8, 32, 0.3),
 }
 ROWS = (
     "prop inv_offset 1", "prop inv_offset 2", "prop const 0.05", "prop inv_sqrt 0.5", "sign const 0.05",

@@ -14,7 +14,7 @@ SIZES = {
     "gumbel": (8, 1, 256, 0.3),
     "uniform": (6, 2, 64, 0.05),
     "normal": (8, 2, 64, 0.2),
-    "logistic": (12, 8, 64, 0.3),
+    "logistic": (12, 8, 32, 0.3),
 }
 ROWS = (
     "prop inv_offset 1", "prop inv_offset 2", "prop const 0.05", "prop inv_sqrt 0.5", "sign const 0.05",

@@ -1,6 +1,6 @@
 """Largest deviation of loads under the sign rule against the band they settle in, four step sizes, 32 instances.
 
-  python -m experiments.balancing.settling                                     # 10 s on two CPU cores
+  python -m experiments.balancing.settling                                     # 20 s on two CPU cores
 Expected: never outside the band from N0 on. Band and N0 are far from tight.
 Figure: balancing/fig_settling. Smoke: append ":quick".
 """

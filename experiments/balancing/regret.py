@@ -92,8 +92,9 @@ def predictions(config, problem):
     import numpy as np
 
     from experiments.balancing import contest
-    from research.balancing import online, prediction, regret_bounds
+    from research.balancing import online, population, prediction, regret_bounds
     from research.balancing.bias_update import Rule
+    from research.balancing.gumbel_router import GumbelRouter
 
     asked, offset = config.problem, config.algo.offset
     sizes = asked.experts, asked.top_k, asked.tokens
@@ -103,7 +104,11 @@ def predictions(config, problem):
 
     @jax.jit
     def of_model(problem):
-        constants = prediction.of_model(problem.model, asked.top_k)
+        if isinstance(problem.model, GumbelRouter):
+            covariance = problem.hessian
+        else:
+            covariance = population.selection_covariance(problem.model, problem.minimiser, asked.top_k)
+        constants = prediction.Constants(problem.hessian, covariance)
         return constants, regret_bounds.strong_convexity(problem.hessian), online.excess(problem, jnp.zeros_like(away))
 
     constants, modulus, start = of_model(problem)
