@@ -74,16 +74,19 @@ class Split:
         return dataclasses.replace(options, expert_axis="model", held=held, axes=axes)
 
 
-def over(mesh: Mesh | None, function: Callable, weights: Any, text_specs: Any, experts: int, parts: int) -> Callable:
+def over(
+    mesh: Mesh | None, function: Callable, weights: Any, text_specs: Any, experts: int, parts: int,
+    *, returns_gradients: bool = False,
+) -> Callable:  # fmt: skip
     """`function(split, params, weights, states, text, offsets, context)` of one device as one of all, without `split`.
 
     Args:
       mesh: with the axes `data` and `model`; None for one device.
       weights: the model's, of which only the structure matters.
-      returns_gradients: whether it returns gradients of the weights and two other things, instead of sums alone.
       text_specs: axes of `text`. Those of `offsets` are both on its leading axis, all else is whole on every device.
       experts: routed ones of a layer, which the devices of `model` divide.
       parts: length of the leading axis of `offsets`, which all devices divide.
+      returns_gradients: whether it returns gradients of the weights and two other things, instead of sums alone.
 
     Raises ValueError for a mesh without these axes, or of sizes that do not divide.
     """

@@ -168,7 +168,8 @@ def step(problem: Problem, params: Params, state: State, *, mesh: Mesh | None = 
     key = prng.per_step(state.key, state.step)
     offsets = _offsets(problem, params, prng.stream(key, "batch"))
     context = Context(step=state.step, key=prng.stream(key, "routers"))
-    compute = token_split.over(mesh, _gradients, state.weights, _TEXT, params.size.experts, offsets.shape[0])
+    sizes = params.size.experts, offsets.shape[0]
+    compute = token_split.over(mesh, _gradients, state.weights, _TEXT, *sizes, returns_gradients=True)
     gradients, info, summary = compute(params, state.weights, state.router, problem, offsets, context)
     optimizer = _transformation(params.optimizer)
     updates, moments = optimizer.update(gradients, state.optimizer, state.weights)
