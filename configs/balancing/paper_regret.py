@@ -20,6 +20,7 @@ ROWS = (
     "prop inv_offset 1", "prop inv_offset 2", "prop const 0.05", "prop inv_sqrt 0.5", "sign const 0.05",
     "sign inv_sqrt 0.5", "none",
 )  # fmt: skip
+QUICK = ("prop inv_offset 1", "prop const 0.05", "none")
 
 
 def get_config(arg=""):
@@ -30,7 +31,7 @@ def get_config(arg=""):
     c.problem = {
         "kind": kind, "experts": experts, "top_k": top_k, "tokens": tokens, "spread": spread, "instance_seed": 0,
     }  # fmt: skip
-    c.algo = {"rows": ROWS, "offset": 2.0}
+    c.algo = {"rows": QUICK if quick else ROWS, "offset": 2.0}
     c.run = {
         "num_steps": 64 if quick else 8192, "chunk": 8 if quick else 256,
         "replicates": 8 if quick else 1000,

@@ -32,7 +32,7 @@ def program(config, mesh):
 
     def advance(rules, drawn, state):
         problem, time, band, widest = drawn
-        numbers = state.step[:, None] + 1 + jnp.arange(config.run.chunk)
+        numbers = state.step[:, None] + 1 + jnp.arange(config.run.chunk)[None]
         state, history, _ = fixed_scores.advance(problem, rules, state, config.run.chunk)
         deviation = jnp.abs(load_error(history.load[:, 1:], dtype)).max(axis=-1)
         outside = jnp.where(numbers >= time[:, None], deviation - band[:, None], -asked.tokens)

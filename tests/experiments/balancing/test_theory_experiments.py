@@ -78,7 +78,7 @@ def test_band_and_time_are_those_of_a_count_by_hand(x64):
 
 
 def test_predictions_are_the_closed_forms_of_a_location_family(x64):
-    config = resolved("regret.py:quick", {"run.num_steps": 16, "run.chunk": 8})
+    config = resolved("regret.py", {"run.num_steps": 16, "run.chunk": 8})
     problem = regret.problem_of(config)
     found = regret.predictions(config, problem)
     rows, mu = config.algo.rows, 1 / 8
