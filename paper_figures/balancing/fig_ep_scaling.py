@@ -4,6 +4,7 @@ from experiments.balancing import panels_ep_scaling as panels
 from experiments.lib import style
 
 CONFIGS = ["configs/balancing/ep_scaling.py"]
+PAPER_CONFIGS = ["configs/balancing/paper_ep_scaling.py"]
 
 caption = (
     "One layer of experts with the sign rule, tokens over all devices and experts over the axis model. Left: MaxVio of "
