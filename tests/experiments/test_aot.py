@@ -99,11 +99,7 @@ def printed(renderable) -> str:
         (["--kernel=prequentialridge"], "no kernel prequentialridge; nearest: prequential_ridge."),
         (["--kernel=prequential_ridge", "--case=zzz"], "prequential_ridge has no case zzz; there are d25"),
         ([POD, "--case=d25"], "--case is one of a kernel's cases; it goes with --kernel alone."),
-        (
-            ["--kernel=zzz"],
-            "no kernel zzz; there are dual_scan, match_scan, nested_leaf, page_difference, prequential_ridge, "
-            "subset_dp, vr_forb_game",
-        ),
+        (["--kernel=zzz"], f"no kernel zzz; there are {', '.join(_discover.kernels())}"),
         (["--kernel=prequential_ridge", "--topology=v5e:2x2"], "a kernel is costed on one device: --topology=v5e, got"),
         (["--kernel=prequential_ridge", "--config.seed=1"], "--config.seed needs --config."),
         ([POD, "--sweep_blocks"], "--sweep_blocks needs --kernel"),
