@@ -39,7 +39,7 @@ NONE, BEYOND = MAX_EXPONENT + 1, MAX_EXPONENT + 2
 _CODES = BEYOND + 1
 _EXPONENTS = np.arange(MAX_EXPONENT, -1, -1, dtype=np.int32)
 # Counting sort: counters of four codes share a word of 32 bits, and none exceeds the number of rows.
-_PER_WORD, _BITS, _ROWS, _COLUMNS = 4, 8, 32, 16
+_PER_WORD, _BITS, _ROWS, _COLUMNS = 4, 8, 128, 16
 _WORDS = -(-_CODES // _PER_WORD)
 
 
