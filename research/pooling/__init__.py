@@ -1,0 +1,1 @@
+"""Pooling operators for windows, sets, tokens and graphs, on six primitives."""
