@@ -18,7 +18,7 @@ from research.balancing.bias_update import BiasState, Rule
 from research.core import prng
 from research.core.types import Array, Int, Key
 
-__all__ = ["AnyRule", "advance", "instance", "model", "rules", "start"]
+__all__ = ["AnyRule", "advance", "instance", "model", "rules", "start", "step_units"]
 
 #: Standard deviations of the standard variables, so that families compare.
 _DEVIATION = {"normal": 1.0, "uniform": 12**-0.5, "logistic": np.pi / 3**0.5, "gumbel": np.pi / 6**0.5}
@@ -76,6 +76,11 @@ def rules(rows: Sequence[str], dtype, *, scales: Sequence[float] | None = None, 
         return AnyRule(tuple(made), kind)
 
     return jax.vmap(one)(kinds, sizes)
+
+
+def step_units(rows: Sequence[str], proportional, sign):
+    """Of each row's step size: one number for the rules that are proportional to the error, one for signs."""
+    return jnp.where(jnp.array([row.method.startswith("sign") for row in contest.rows(rows)]), sign, proportional)
 
 
 def start(problem: Problem, rules: AnyRule) -> alf_lb.State:

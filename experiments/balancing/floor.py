@@ -33,7 +33,7 @@ def program(config, mesh):
     import jax
     import jax.numpy as jnp
 
-    from experiments.balancing import contest, fixed_scores
+    from experiments.balancing import fixed_scores
     from experiments.lib import lanes
     from experiments.lib.program import number
     from pallas_kernels import topk_route
@@ -41,8 +41,6 @@ def program(config, mesh):
     from research.core import prng
 
     rows, dtype, asked = tuple(config.algo.rows), number(config), config.problem
-    share = asked.top_k / asked.experts
-    signs = [row.method.startswith("sign") for row in contest.rows(rows)]
 
     @jax.jit
     def common():
@@ -52,8 +50,8 @@ def program(config, mesh):
         return plain, clustered, regret_bounds.strong_convexity(curvature)
 
     def rules(modulus, tokens):
-        deviation = (share * (1 - share) / tokens) ** 0.5
-        scales = jnp.where(jnp.array(signs), deviation, 1.0) / modulus
+        deviation = regret_bounds.share_deviation(asked.experts, asked.top_k, tokens)
+        scales = fixed_scores.step_units(rows, 1 / modulus, deviation / modulus)
         return fixed_scores.rules(rows, dtype, scales=scales.astype(dtype), offset=config.algo.offset)
 
     def start(_):

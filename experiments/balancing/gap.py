@@ -23,16 +23,15 @@ def _scales(config, problem):
     """Units of the rows' step sizes."""
     import jax.numpy as jnp
 
-    from experiments.balancing import contest
+    from experiments.balancing import fixed_scores
     from pallas_kernels import topk_route
-    from research.balancing import regret_bounds
+    from research.balancing import assignment, regret_bounds
 
     bias = jnp.zeros(problem.num_experts, problem.scores.dtype)
     found = topk_route.topk_route(problem.scores, bias, problem.top_k, threshold=True)
-    margins = found.score[:, -1] - found.threshold
+    margins = assignment.margins(found, bias)
     modulus = regret_bounds.margin_modulus(margins, problem.num_experts, config.algo.width)
-    signs = [row.method.startswith("sign") for row in contest.rows(config.algo.rows)]
-    return jnp.where(jnp.array(signs), 1.0, 1 / modulus)
+    return fixed_scores.step_units(config.algo.rows, 1 / modulus, 1.0)
 
 
 def program(config, mesh):

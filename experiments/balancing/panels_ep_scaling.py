@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.lib import style
-from experiments.lib.tables import Measured
+from experiments.lib.tables import Measured, without_interval
 
 __all__ = ["devices_panel", "differing", "farthest", "quick_look", "violation_panel"]
 
@@ -23,13 +23,13 @@ def differing(run, name: str) -> Measured:
     """How many numbers of `load` or `bias`, over all steps, differ from those on one device, or by NumPy."""
     found, several = run.results[name], _several(run)
     count = np.sum(found[several] != found[:1]) + np.sum(run.results["load"][0] != run.results["choices"])
-    return Measured(float(count), -np.inf, np.inf, int(found[several].size))
+    return without_interval(count, int(found[several].size))
 
 
 def farthest(run) -> Measured:
     """The largest difference of an output on several devices from that on one, over the largest output."""
     several = _several(run)
-    return Measured(float(np.max(run.results["distance"][several])), -np.inf, np.inf, int(several.sum()))
+    return without_interval(np.max(run.results["distance"][several]), int(several.sum()))
 
 
 def violation_panel(ax, run) -> None:

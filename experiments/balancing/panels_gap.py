@@ -5,7 +5,7 @@ import numpy as np
 from experiments.balancing import panels_rules
 from experiments.balancing.gap import methods
 from experiments.lib import style
-from experiments.lib.tables import Measured, Table
+from experiments.lib.tables import Measured, Table, without_interval
 
 __all__ = [
     "agreement",
@@ -26,7 +26,7 @@ _ROUNDING = 1e-12
 
 
 def _exact(value, run) -> Measured:
-    return Measured(float(value), -np.inf, np.inf, run.config.run.replicates)
+    return without_interval(value, run.config.run.replicates)
 
 
 def sweeps(run, name: str, target: float) -> Measured:

@@ -4,7 +4,7 @@ import numpy as np
 
 from experiments.balancing import panels_rules
 from experiments.lib import style
-from experiments.lib.tables import Measured
+from experiments.lib.tables import Measured, without_interval
 
 __all__ = [
     "balanced_steps", "certificate", "condition_panel", "error_panel", "gap", "gap_panel", "largest_error", "misjudged",
@@ -18,7 +18,7 @@ def gap(run) -> np.ndarray:
 
 
 def _exact(value, run) -> Measured:
-    return Measured(float(value), -np.inf, np.inf, run.config.run.replicates)
+    return without_interval(value, run.config.run.replicates)
 
 
 def largest_error(run) -> Measured:

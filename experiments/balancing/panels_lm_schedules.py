@@ -4,7 +4,7 @@ import numpy as np
 
 from experiments.balancing.contest import rows
 from experiments.lib import style
-from experiments.lib.tables import Measured, measured
+from experiments.lib.tables import Measured, measured, without_interval
 from research.balancing import bounds, model_sizes, regret_bounds
 from research.balancing.bias_update import Rule
 
@@ -60,7 +60,7 @@ def travelled(run) -> Measured:
             rule = Rule(*method.split(), step_size=value)
             reach = float(bounds.reachable_spread(rule, run.config.run.num_steps))
             shares += [_last(run, f"spread/{layer}")[:, at] / reach for layer in _layers(run)]
-    return Measured(float(np.max(shares)), -np.inf, np.inf, np.size(shares))
+    return without_interval(np.max(shares), np.size(shares))
 
 
 def _by_row(ax, run, kind: str) -> None:

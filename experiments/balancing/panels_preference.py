@@ -5,7 +5,7 @@ import numpy as np
 from experiments.balancing import panels_rules
 from experiments.balancing.preference import STATES
 from experiments.lib import style
-from experiments.lib.tables import Measured
+from experiments.lib.tables import Measured, without_interval
 
 __all__ = ["difference_panel", "matrix_panel", "quick_look", "total", "violations"]
 
@@ -18,7 +18,7 @@ def _sum(run, name: str) -> np.ndarray:
 def violations(run, kind: str) -> Measured:
     """Switches against the preference of one rule, all schedules."""
     at = [place for place, _ in panels_rules.places(run, kind)]
-    return Measured(float(_sum(run, "violations")[at].sum()), -np.inf, np.inf, run.config.run.replicates)
+    return without_interval(_sum(run, "violations")[at].sum(), run.config.run.replicates)
 
 
 def total(run, kind: str) -> int:

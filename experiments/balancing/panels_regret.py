@@ -4,7 +4,7 @@ import numpy as np
 
 from experiments.balancing import panels_rules
 from experiments.lib import style
-from experiments.lib.tables import Measured, measured
+from experiments.lib.tables import Measured, measured, without_interval
 
 __all__ = [
     "claims", "course_panel", "expansion", "growth", "growth_panel", "logarithm_panel", "quick_look",
@@ -39,7 +39,7 @@ def expansion(run) -> Measured:
         for at, row in panels_rules.places(run)
         if row != "none"
     ]
-    return Measured(float(max(ratio, key=lambda x: abs(x - 1))), -np.inf, np.inf, run.config.run.replicates)
+    return without_interval(max(ratio, key=lambda x: abs(x - 1)), run.config.run.replicates)
 
 
 def claims(run) -> dict[str, Measured]:

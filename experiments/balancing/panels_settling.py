@@ -4,7 +4,7 @@ import numpy as np
 
 from experiments.balancing import contest
 from experiments.lib import style
-from experiments.lib.tables import Measured
+from experiments.lib.tables import Measured, without_interval
 
 __all__ = ["course_panel", "excess", "quick_look", "share_panel", "step_sizes", "tested", "widest"]
 
@@ -17,7 +17,7 @@ def step_sizes(run) -> np.ndarray:
 
 
 def _exact(value, run) -> Measured:
-    return Measured(float(value), -np.inf, np.inf, run.config.run.replicates)
+    return without_interval(value, run.config.run.replicates)
 
 
 def excess(run) -> Measured:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.lib import style
-from experiments.lib.tables import Measured, measured
+from experiments.lib.tables import Measured, measured, without_interval
 
 __all__ = [
     "estimate_panel",
@@ -37,13 +37,13 @@ def estimation(run, kind: str) -> Measured:
 def largest_error(run) -> Measured:
     """|estimate / (trace H / (E - 1)) - 1|, the largest of all batches, families and seeds."""
     ratio = run.curves["estimate"].astype(np.float64) / run.curves["mean"]
-    return Measured(float(np.abs(ratio - 1).max()), -np.inf, np.inf, ratio.size)
+    return without_interval(np.abs(ratio - 1).max(), ratio.size)
 
 
 def tightness(run) -> Measured:
     """The Gumbel router's modulus over its lower bound: the least of the path, >= 1 by the theorem."""
     ratio = run.curves["router"].astype(np.float64) / run.curves["bound"]
-    return Measured(float(ratio.min()), -np.inf, np.inf, run.config.run.replicates)
+    return without_interval(ratio.min(), run.config.run.replicates)
 
 
 def unevenness(run, kind: str) -> Measured:

@@ -32,14 +32,12 @@ def problem_of(config):
 
 def units(config, modulus):
     """Of the rows' step sizes, in score units."""
-    import numpy as np
+    from experiments.balancing import fixed_scores
+    from research.balancing import regret_bounds
 
-    from experiments.balancing import contest
-
-    share = config.problem.top_k / config.problem.experts
-    deviation = np.sqrt(share * (1 - share) / config.problem.tokens)
-    signs = [row.method.startswith("sign") for row in contest.rows(config.algo.rows)]
-    return np.array([deviation if sign else 1.0 for sign in signs]) / modulus
+    asked = config.problem
+    deviation = regret_bounds.share_deviation(asked.experts, asked.top_k, asked.tokens)
+    return fixed_scores.step_units(config.algo.rows, 1 / modulus, deviation / modulus)
 
 
 def program(config, mesh):
@@ -56,7 +54,7 @@ def program(config, mesh):
     @jax.jit
     def common():
         problem = problem_of(config)
-        scales = jnp.asarray(units(config, 1.0)) / regret_bounds.strong_convexity(problem.hessian)
+        scales = units(config, regret_bounds.strong_convexity(problem.hessian))
         rules = fixed_scores.rules(rows, dtype, scales=scales, offset=config.algo.offset)
         return problem, jax.tree.map(lambda leaf: leaf.astype(dtype), problem), rules
 
@@ -112,7 +110,7 @@ def predictions(config, problem):
         return constants, regret_bounds.strong_convexity(problem.hessian), online.excess(problem, jnp.zeros_like(away))
 
     constants, modulus, start = of_model(problem)
-    steps = np.array([row.value for row in rows]) * units(config, float(modulus))
+    steps = np.array([row.value for row in rows]) * np.asarray(units(config, modulus))
 
     def leading(row, step):
         if row.method == "none":

@@ -20,7 +20,7 @@ def program(config, mesh):
     from experiments.lib import lanes
     from experiments.lib.program import number
     from pallas_kernels import topk_route
-    from research.balancing import gumbel_router, population, regret_bounds
+    from research.balancing import assignment, gumbel_router, population, regret_bounds
     from research.balancing.bias_update import Rule
     from research.core import prng
 
@@ -39,7 +39,7 @@ def program(config, mesh):
     def margins(model, bias, key):
         scores = model.sample(key, asked.margins)
         found = topk_route.topk_route(scores, bias, k, threshold=True)
-        return found.score[:, -1] + bias[found.index[:, -1]] - found.threshold
+        return assignment.margins(found, bias)
 
     def advance(_, drawn, state):
         key, models, router = drawn

@@ -54,39 +54,24 @@ def program(config, mesh):
     import jax
     import jax.numpy as jnp
 
-    from experiments.lib import mesh as mesh_lib
-    from experiments.lib.program import Program
-    from research.core import loops, prng, sharding
+    from experiments.lib import lanes
+    from research.core import loops
 
     runs = variants(config, config.run.iterations)
 
     def advance(problem, key, step):
         def measured(run):
             result = run(problem, key)
-            calls = result.trace.calls
-            calls = loops.approximate(calls, jnp.float32)
+            calls = loops.approximate(result.trace.calls, jnp.float32)
             return tuple(jnp.broadcast_to(a[:, -1], config.problem.lanes) for a in (calls, result.trace.residual))
 
         calls, residual = jax.lax.switch(step % len(runs), [lambda run=run: measured(run) for run in runs])
-        return (key, step + 1), {"calls": calls, "residual": residual}
+        return step + 1, {"calls": calls, "residual": residual}
 
-    def first():
-        keys = prng.replicate_keys(prng.root_key(config.seed), config.run.replicates)
-        return keys, jnp.zeros(config.run.replicates, jnp.int32)
-
-    data = sharding.replicated(jax.eval_shape(lambda: instance(config)), mesh)
-    state = sharding.split_replicates(jax.eval_shape(first), mesh)
-
-    def init():
-        placed = jax.tree.map(lambda leaf: leaf.sharding, state)
-        made = jax.jit(lambda: instance(config))()
-        return sharding.replicated(made, mesh), jax.jit(first, out_shardings=placed)()
-
-    alone = jax.custom_batching.sequential_vmap(lambda problem, state: advance(problem, *state))
-    names = tuple(str(lane) for lane in range(config.problem.lanes))
-    return Program(
-        init, mesh_lib.over_replicates(mesh, alone, shared=1), (data, state), ("seed",),
-        {"lane": names, "variant": VARIANTS},
+    return lanes.program(
+        config, mesh, draw=lambda key: key, start=lambda _: jnp.int32(0), advance=advance,
+        common=jax.jit(lambda: instance(config)), in_turn=True,
+        axes={"lane": tuple(str(lane) for lane in range(config.problem.lanes)), "variant": VARIANTS},
     )  # fmt: skip
 
 
@@ -94,7 +79,7 @@ def main(config, run, mesh):
     from experiments.halpern import panels_lanes
     from experiments.lib import driver
 
-    problem, _ = driver.drive(program(config, mesh), config, run)
+    (problem, _), _ = driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**count(config, problem))
     panels_lanes.quick_look(run)

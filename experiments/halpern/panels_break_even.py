@@ -5,7 +5,7 @@ import numpy as np
 from experiments.halpern import break_even as question
 from experiments.halpern import panels_looks as looks
 from experiments.lib import style
-from experiments.lib.tables import Measured, measured
+from experiments.lib.tables import Measured, measured, without_interval
 
 __all__ = ["crossing", "panel", "quick_look", "ratio_at", "unreached", "won_where_predicted"]
 
@@ -26,7 +26,7 @@ def won_where_predicted(run) -> Measured:
     """The least ratio over the cases in which worst cases let variance reduction win, each averaged over seeds."""
     _, place, found = _measured(run)
     means = found[place < 1].mean(axis=1)
-    return Measured(float(means.min()), -np.inf, np.inf, found.shape[1])
+    return without_interval(means.min(), found.shape[1])
 
 
 def ratio_at(run, n: int, ratio: float) -> Measured:
@@ -39,12 +39,12 @@ def crossing(run) -> Measured:
     n, place, found = _measured(run)
     logs, x = np.log(found.mean(axis=1)), np.log(place)
     where = [np.interp(0.0, -logs[n == size], x[n == size]) for size in np.unique(n)]
-    return Measured(float(np.exp(np.mean(where))), -np.inf, np.inf, len(where))
+    return without_interval(np.exp(np.mean(where)), len(where))
 
 
 def unreached(run) -> Measured:
     """Share of runs that did not reach the accuracy within their budget."""
-    return Measured(float(np.mean(np.isnan(_measured(run)[2]))), -np.inf, np.inf, 1)
+    return without_interval(np.mean(np.isnan(_measured(run)[2])))
 
 
 def panel(ax, run) -> None:

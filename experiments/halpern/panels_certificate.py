@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.lib import style
-from experiments.lib.tables import Measured
+from experiments.lib.tables import Measured, without_interval
 
 __all__ = ["certified_divergences", "limit", "limit_panel", "margin_panel", "quick_look", "room", "saved"]
 
@@ -34,28 +34,24 @@ def first_divergence(run) -> np.ndarray:
 
 def limit(run, n: int) -> Measured:
     """The largest certified eta L at n."""
-    return _exact(run.results["limit"][list(run.results["sizes"]).index(n)])
+    return without_interval(run.results["limit"][list(run.results["sizes"]).index(n)])
 
 
 def certified_divergences(run) -> Measured:
     """The largest share of diverged seeds where the margin is at most 1."""
-    return _exact(np.max(diverged(run)[run.results["margin"] <= 1]))
+    return without_interval(np.max(diverged(run)[run.results["margin"] <= 1]))
 
 
 def room(run) -> Measured:
     """The least ratio of the first diverging step to the largest certified one, over sizes and batches."""
     steps = _axes(run)[2]
     certified = steps[None, None] / run.results["margin"]
-    return _exact(np.min(first_divergence(run) / certified[..., 0]))
+    return without_interval(np.min(first_divergence(run) / certified[..., 0]))
 
 
 def saved(run) -> dict[int, Measured]:
     """Share of the published schedule's calls that the search could save, by n."""
-    return {int(row[0]): _exact(1 - row[-1]) for row in run.results["search"]}
-
-
-def _exact(value) -> Measured:
-    return Measured(float(value), -np.inf, np.inf, 1)
+    return {int(row[0]): without_interval(1 - row[-1]) for row in run.results["search"]}
 
 
 def margin_panel(ax, run, size: int):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from experiments.lib import style
-from experiments.lib.tables import Measured
+from experiments.lib.tables import Measured, without_interval
 
 __all__ = ["evaluated", "evaluations_panel", "microseconds", "quick_look", "time_panel", "whole_batch"]
 
@@ -15,7 +15,7 @@ _COLORS = tuple(style.PALETTE[name] for name in ("grey", "blue", "vermilion"))
 def evaluated(run) -> dict[str, Measured]:
     """Full operators evaluated per iteration and lane: with shared coins over what one lane expects, with own coins."""
     shared, own = run.results["evaluated"]
-    return {"shared": _exact(shared / run.results["rate"]), "own": _exact(own)}
+    return {"shared": without_interval(shared / run.results["rate"]), "own": without_interval(own)}
 
 
 def microseconds(run) -> np.ndarray:
@@ -29,11 +29,7 @@ def microseconds(run) -> np.ndarray:
 def whole_batch(run) -> Measured:
     """Time of all lanes with shared coins over that of one alone."""
     times = microseconds(run)
-    return _exact(times[1] * run.config.problem.lanes / times[0])
-
-
-def _exact(value) -> Measured:
-    return Measured(float(value), -np.inf, np.inf, 1)
+    return without_interval(times[1] * run.config.problem.lanes / times[0])
 
 
 def _bars(ax, run, values, format) -> None:

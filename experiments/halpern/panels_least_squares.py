@@ -4,7 +4,7 @@ import numpy as np
 
 from experiments.halpern import panels_looks as looks
 from experiments.lib import style
-from experiments.lib.tables import Measured, measured
+from experiments.lib.tables import Measured, measured, without_interval
 
 __all__ = ["at_end", "over", "over_bound", "quick_look", "race_panel", "slope", "slope_panel"]
 
@@ -23,7 +23,7 @@ def over_bound(run) -> Measured:
     """The largest root mean square of the certified residual over its bound, at the iterations that were made."""
     residual = run.curves["residual/page_half"][..., 0]
     limit = _bound_at(run)
-    return Measured(float(np.max(np.sqrt(np.mean(residual**2, axis=1)) / limit)), -np.inf, np.inf, residual.shape[1])
+    return without_interval(np.max(np.sqrt(np.mean(residual**2, axis=1)) / limit), residual.shape[1])
 
 
 def _bound_at(run) -> np.ndarray:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from experiments.lib import style
-from experiments.lib.tables import Measured
+from experiments.lib.tables import Measured, without_interval
 
 __all__ = [
     "STATED", "agreement", "certified_within", "iterations", "iterations_panel", "median_share", "met_share", "name",
@@ -51,7 +51,7 @@ def iterations(run, variant: str = "reflected") -> np.ndarray:
 def median_share(run) -> Measured:
     """Median of the iterations over the stated ones."""
     found = iterations(run)
-    return Measured(float(np.median(found) / STATED[_case(run)][0]), -np.inf, np.inf, len(found))
+    return without_interval(np.median(found) / STATED[_case(run)][0], len(found))
 
 
 def agreement(run) -> Measured:
@@ -59,7 +59,7 @@ def agreement(run) -> Measured:
     theirs = run.results["highs"]
     ours, met = run.results["objective"][: len(theirs)], np.isfinite(iterations(run))[: len(theirs)]
     gaps = np.abs(ours - theirs)[met] / (1 + np.abs(theirs[met]))
-    return Measured(float(gaps.max()) if len(gaps) else np.inf, -np.inf, np.inf, int(met.sum()))
+    return without_interval(float(gaps.max()) if len(gaps) else np.inf, int(met.sum()))
 
 
 def certified_within(run) -> Measured:
@@ -68,13 +68,13 @@ def certified_within(run) -> Measured:
     low, high = run.results["certified"]
     value, met = -run.results["objective"][: len(low)], np.isfinite(iterations(run))[: len(low)]
     outside = np.maximum(np.maximum(low - value, value - high), 0) / high
-    return Measured(float(outside[met].max()), -np.inf, np.inf, int(met.sum()))
+    return without_interval(outside[met].max(), int(met.sum()))
 
 
 def met_share(run) -> Measured:
     """Share of the instances that met the tolerance."""
     met = np.isfinite(iterations(run))
-    return Measured(float(met.mean()), -np.inf, np.inf, len(met))
+    return without_interval(met.mean(), len(met))
 
 
 def seconds(run) -> dict[str, dict[int, float]]:
@@ -95,7 +95,7 @@ def speedup(run, peers: tuple[str, ...]) -> Measured | None:
     if not theirs:
         return None
     count = max(found["PDHG"])
-    return Measured(min(theirs) / found["PDHG"][count], -np.inf, np.inf, count)
+    return without_interval(min(theirs) / found["PDHG"][count], count)
 
 
 def residual_panel(ax, run) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 
 from experiments.halpern import panels_looks as looks
 from experiments.lib import style
-from experiments.lib.tables import Measured, measured
+from experiments.lib.tables import Measured, measured, without_interval
 
 __all__ = ["advantage", "at", "epochs_panel", "epochs_to", "gap", "quick_look", "race_panel", "saddle"]
 
@@ -13,12 +13,12 @@ NAMES = {"breast_cancer": "breast cancer, n = 569", "digits": "digits, n = 1,797
 
 def saddle(run) -> Measured:
     """The saddle value of the unshifted data by the independent solver."""
-    return Measured(float(run.results["unshifted"]), -np.inf, np.inf, 1)
+    return without_interval(run.results["unshifted"])
 
 
 def gap(run) -> Measured:
     """The largest distance of the saddle function at our last points from the saddle value."""
-    return Measured(float(np.max(np.abs(run.results["value"] - run.results["saddle"]))), -np.inf, np.inf, 1)
+    return without_interval(np.max(np.abs(run.results["value"] - run.results["saddle"])))
 
 
 def at(run, name: str, epochs: float) -> Measured:

@@ -4,7 +4,7 @@ import numpy as np
 
 from experiments.halpern import panels_looks as looks
 from experiments.lib import style
-from experiments.lib.tables import Measured, measured
+from experiments.lib.tables import Measured, measured, without_interval
 
 __all__ = ["devices_panel", "farthest", "quick_look", "sent", "strata_panel", "stratified"]
 
@@ -19,14 +19,14 @@ def stratified(run) -> Measured:
 
 def farthest(run) -> Measured:
     """The largest relative distance of any point on several devices from that on one."""
-    return Measured(float(np.max(run.results["distance"])), -np.inf, np.inf, run.results["distance"].size)
+    return without_interval(np.max(run.results["distance"]), run.results["distance"].size)
 
 
 def sent(run) -> Measured:
     """Numbers added up between devices in an iteration, over the length of a point; the most on several devices."""
     several = np.asarray(run.results["devices"]) > 1
     most = np.max(np.asarray(run.results["floats"])[several]) / run.config.problem.columns
-    return Measured(float(most), -np.inf, np.inf, int(several.sum()))
+    return without_interval(most, int(several.sum()))
 
 
 def strata_panel(ax, run) -> None:

@@ -22,44 +22,30 @@ def program(config, mesh):
     import jax
     import jax.numpy as jnp
 
-    from experiments.halpern import lanes
-    from experiments.lib import mesh as mesh_lib
-    from experiments.lib.program import Program
-    from research.core import loops, prng, sharding
+    from experiments.halpern import lanes as instances
+    from experiments.lib import lanes
+    from research.core import loops, prng
     from research.halpern import page, sharded
     from research.halpern.inclusions import Problem
 
     strata, params, n = config.problem.strata, _params(config), config.problem.size
 
-    def problems(config):
-        whole = lanes.instance(config)
+    def problems():
+        whole = instances.instance(config)
         return tuple(Problem(sharded.shard(whole.inclusion, None, count), whole.start) for count in strata)
 
-    def first(problems, key):
+    def start(problems, key):
         return tuple(page.init(problem, params, prng.stream(key, "draws")) for problem in problems)
 
-    def advance(problems, states):
+    def advance(problems, _, states):
         ran = [page.step(problem, params, state) for problem, state in zip(problems, states, strict=True)]
         residual = jnp.stack([info.residual for _, info in ran])
         calls = jnp.stack([loops.approximate(info.calls, residual.dtype) for _, info in ran])
         return tuple(state for state, _ in ran), {"residual": residual, "epochs": calls / n}
 
-    def start(problems):
-        keys = prng.replicate_keys(prng.root_key(config.seed), config.run.replicates)
-        return jax.vmap(lambda key: first(problems, key))(keys)
-
-    given = sharding.replicated(jax.eval_shape(lambda: problems(config)), mesh)
-    state = sharding.split_replicates(jax.eval_shape(start, given), mesh)
-
-    def init():
-        placed = jax.tree.map(lambda leaf: leaf.sharding, state)
-        made = sharding.replicated(jax.jit(lambda: problems(config))(), mesh)
-        return made, jax.jit(start, out_shardings=placed)(made)
-
-    alone = jax.custom_batching.sequential_vmap(advance)
-    return Program(
-        init, mesh_lib.over_replicates(mesh, alone, shared=1), (given, state), ("seed",),
-        {"stratum": tuple(str(count) for count in strata)},
+    return lanes.program(
+        config, mesh, draw=lambda key: key, start=start, start_from_common=True, advance=advance,
+        common=jax.jit(problems), axes={"stratum": tuple(str(count) for count in strata)}, in_turn=True,
     )  # fmt: skip
 
 
@@ -99,11 +85,12 @@ def spread(config):
 
     from experiments.lib import child
 
-    where = "experiments.halpern.sharding", "on_devices", config
-    found = [child.on_cpu_devices(*where, {"rep": 1, "data": int(count)}) for count in config.run.devices]
-    alone = found[0]["points"] if config.run.devices[0] == 1 else None
-    if alone is None:
-        alone = child.on_cpu_devices(*where, {"rep": 1, "data": 1})["points"]
+    def on(count):
+        axes = {"rep": 1, "data": int(count)}
+        return child.on_cpu_devices("experiments.halpern.sharding", "on_devices", config, axes)
+
+    by_count = {count: on(count) for count in {1, *config.run.devices}}
+    found, alone = [by_count[count] for count in config.run.devices], by_count[1]["points"]
     size = np.linalg.norm(alone, axis=1)
     out = {name: np.array([each[name] for each in found]) for name in ("calls", "sums", "floats", "rows")}
     distance = [np.linalg.norm(each["points"] - alone, axis=1) / size for each in found]

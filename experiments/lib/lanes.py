@@ -1,5 +1,6 @@
 """What many programs have in common: replicates are drawn from their keys, and each advances alone."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,13 +17,13 @@ __all__ = ["program", "run_keys"]
 def program(
     config, mesh, *, draw: Callable[[Key], Any], start: Callable[[Any], Any], advance: Callable, axes: dict,
     common: Callable[[], Any] = tuple, common_shape: Any = None, traced_fields: tuple[str, ...] = ("seed",),
-    in_turn: bool = False,
+    in_turn: bool = False, start_from_common: bool = False,
 ) -> Program:  # fmt: skip
     """A program from functions of one replicate.
 
     Args:
       draw: key of the replicate -> what it is asked about; traceable, reads no file.
-      start: `(drawn) -> state` before the first step.
+      start: `(drawn) -> state` before the first step; `(common, drawn) -> state` with `start_from_common`.
       advance: `(common, drawn, state) -> (state, metrics)`, one chunk; metrics `[]` or `[axis]`.
       common: what all replicates share, computed or loaded once.
       common_shape: its `jax.ShapeDtypeStruct`s, where it is loaded and cannot be traced.
@@ -31,18 +32,20 @@ def program(
         company, and loops of data-dependent length last as long as the longest of those that run together.
     """
 
-    def replicates():
+    def replicates(*shared):
         drawn = jax.vmap(draw)(prng.replicate_keys(prng.root_key(config.seed), config.run.replicates))
-        return drawn, jax.vmap(start)(drawn)
+        return drawn, jax.vmap(functools.partial(start, *shared))(drawn)
 
-    drawn, state = sharding.split_replicates(jax.eval_shape(replicates), mesh)
     shape = jax.eval_shape(common) if common_shape is None else common_shape
+    shared = (shape,) if start_from_common else ()
+    drawn, state = sharding.split_replicates(jax.eval_shape(replicates, *shared), mesh)
     abstract = ((sharding.replicated(shape, mesh), drawn), state)
 
     def init():
         placed = jax.tree.map(lambda leaf: leaf.sharding, (drawn, state))
-        made, first = jax.jit(replicates, out_shardings=placed)()
-        return (sharding.replicated(common(), mesh), made), first
+        loaded = sharding.replicated(common(), mesh)
+        made, first = jax.jit(replicates, out_shardings=placed)(*((loaded,) if start_from_common else ()))
+        return (loaded, made), first
 
     alone = jax.custom_batching.sequential_vmap(advance) if in_turn else advance
     lanes = mesh_lib.over_replicates(mesh, alone, shared=1)

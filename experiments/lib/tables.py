@@ -13,7 +13,17 @@ import numpy as np
 
 from experiments.lib import files
 
-__all__ = ["Measured", "Table", "bold", "csv_text", "latex_text", "markdown_text", "measured", "save"]
+__all__ = [
+    "Measured",
+    "Table",
+    "bold",
+    "csv_text",
+    "latex_text",
+    "markdown_text",
+    "measured",
+    "save",
+    "without_interval",
+]
 
 
 class Measured(NamedTuple):
@@ -37,6 +47,15 @@ def measured(replicates) -> Measured:
 
     found = t_interval(np.asarray(replicates, np.float64).reshape(-1))
     return Measured(float(found.mean), float(found.low), float(found.high), found.n)
+
+
+def without_interval(value, n: int = 1) -> Measured:
+    """A number without an interval: a largest or smallest one, a count, a median time.
+
+    Args:
+      n: of how many numbers it was made.
+    """
+    return Measured(float(value), -np.inf, np.inf, n)
 
 
 class Table(NamedTuple):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.lib import style
-from experiments.lib.tables import Measured, measured
+from experiments.lib.tables import Measured, measured, without_interval
 from experiments.matching import panels_looks as looks
 from experiments.matching import panels_ratio
 
@@ -39,7 +39,7 @@ def difference(run, first: tuple[str, str], second: tuple[str, str]) -> Measured
 def least_share(run) -> Measured:
     """The least share of LP-OnOpt of the closed form and of pivotal sampling with the published rescaling."""
     found = [share(run, mode, "braverman:24").min() for mode in ("closed_form", "pivotal")]
-    return Measured(float(min(found)), -np.inf, np.inf, run.config.run.replicates)
+    return without_interval(min(found), run.config.run.replicates)
 
 
 def modes_panel(ax, run) -> None:

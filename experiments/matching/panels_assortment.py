@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.lib import style
-from experiments.lib.tables import Measured
+from experiments.lib.tables import Measured, without_interval
 from research.matching import assortment
 
 __all__ = ["CONSTRAINTS", "constraint_panel", "least_share", "order_violation", "quick_look", "share"]
@@ -30,13 +30,13 @@ def guaranteed(run, constraint: str) -> float:
 def least_share(run, constraint: str) -> Measured:
     """The least share of the optimum by the rule with all thresholds, where the order is proved submodular."""
     found = [share(run, model, constraint, "search") for model in ("logit", "mixture")]
-    return Measured(float(min(f.min() for f in found)), -np.inf, np.inf, sum(f.size for f in found))
+    return without_interval(min(f.min() for f in found), sum(f.size for f in found))
 
 
 def order_violation(run, name: str) -> Measured:
     """The largest failure of the order's inequalities over all instances and samples."""
     found = run.curves[f"submodular/{name}"]
-    return Measured(float(found.max()), -np.inf, np.inf, found.size)
+    return without_interval(found.max(), found.size)
 
 
 def constraint_panel(ax, run, constraint: str) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.lib import style
-from experiments.lib.tables import Measured, measured
+from experiments.lib.tables import Measured, measured, without_interval
 
 __all__ = [
     "gains_panel", "least_gain", "lies_panel", "multiplier_panel", "overspent", "quick_look", "welfare_ratio",
@@ -25,7 +25,7 @@ def least_gain(run, rule: str) -> Measured:
     """The least of (coordinated - alone) / alone over clients and replicates, utilities on the same auctions."""
     alone = _last(run, "utility/independent")
     found = (_last(run, f"utility/{rule}") - alone) / alone
-    return Measured(float(found.min()), -np.inf, np.inf, found.size)
+    return without_interval(found.min(), found.size)
 
 
 def welfare_ratio(run, rule: str) -> Measured:
@@ -37,7 +37,7 @@ def overspent(run) -> Measured:
     """The largest spend over budget, of any rule, client and replicate."""
     budgets = run.config.run.num_steps * np.asarray(run.config.problem.budget_rates)
     found = np.stack([_last(run, f"spend/{rule}") / budgets for rule in RULES])
-    return Measured(float(found.max()), -np.inf, np.inf, found.size)
+    return without_interval(found.max(), found.size)
 
 
 def gains_panel(ax, run) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.lib import style
-from experiments.lib.tables import Measured
+from experiments.lib.tables import Measured, without_interval
 from experiments.matching import panels_looks as looks
 
 __all__ = ["RULES", "least_p_value", "naive_map", "quick_look", "rules_panel", "worst"]
@@ -20,7 +20,7 @@ _FLOOR = 1e-18
 def worst(run, quantity: str, rule: str) -> Measured:
     """The largest "marginal" error or "dependence" violation over all instances."""
     found = run.curves[f"{quantity}/{rule}"]
-    return Measured(float(found.max()), -np.inf, np.inf, found.size)
+    return without_interval(found.max(), found.size)
 
 
 def least_p_value(run) -> Measured:
@@ -29,7 +29,7 @@ def least_p_value(run) -> Measured:
 
     counts, chance, runs = run.curves["free"], np.clip(run.curves["survival"], 0, 1), run.config.run.runs
     tail = np.minimum(stats.binom.cdf(counts, runs, chance), stats.binom.sf(counts - 1, runs, chance))
-    return Measured(float(2 * tail.min() * tail.size), -np.inf, np.inf, tail.size)
+    return without_interval(2 * tail.min() * tail.size, tail.size)
 
 
 def rules_panel(ax, run, quantity: str) -> None:

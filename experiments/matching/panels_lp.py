@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.ticker import NullFormatter
 
 from experiments.lib import style
-from experiments.lib.tables import Measured
+from experiments.lib.tables import Measured, without_interval
 
 __all__ = [
     "clocks",
@@ -59,20 +59,20 @@ def peer_seconds(run) -> dict[str, np.ndarray]:
 def speedup(run) -> Measured:
     """Median seconds of the fastest of HiGHS's methods over ours at the tightest tolerance."""
     fastest = min(np.median(times) for name, times in peer_seconds(run).items() if name in _HIGHS)
-    return Measured(float(fastest / seconds(run)[-1]), -np.inf, np.inf, run.config.problem.compared)
+    return without_interval(fastest / seconds(run)[-1], run.config.problem.compared)
 
 
 def largest_gap(run) -> Measured:
     """The largest certified gap at the tightest tolerance: of all instances in float32, and again in float64."""
     gaps = run.curves["gap"][len(run.config.algo.tolerances) - 1]
-    return Measured(float(max(gaps.max(), run.results["certified"].max())), -np.inf, np.inf, gaps.size)
+    return without_interval(max(gaps.max(), run.results["certified"].max()), gaps.size)
 
 
 def primal_within(run) -> Measured:
     """Largest |our primal - HiGHS's optimum| / optimum on the compared instances."""
     primal = run.curves["primal"][len(run.config.algo.tolerances) - 1].reshape(-1)[: run.config.problem.compared]
     optimum = run.results["highs"]
-    return Measured(float(np.max(np.abs(primal - optimum) / optimum)), -np.inf, np.inf, len(optimum))
+    return without_interval(np.max(np.abs(primal - optimum) / optimum), len(optimum))
 
 
 def gap_panel(ax, runs) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from experiments.lib import style
-from experiments.lib.tables import Measured, measured
+from experiments.lib.tables import Measured, measured, without_interval
 from experiments.matching import panels_looks as looks
 from experiments.matching import panels_ratio
 
@@ -33,19 +33,19 @@ def share(run, metric: str) -> np.ndarray:
 def least_share(run) -> Measured:
     """The least share of the philosopher's value that exact prices reach."""
     found = share(run, "welfare")
-    return Measured(float(found.min()), -np.inf, np.inf, found.size)
+    return without_interval(found.min(), found.size)
 
 
 def least_gain(run) -> Measured:
     """The least of (welfare with exact prices - the rounding's value) / LP-OnOpt: never negative."""
     found = (run.curves["welfare"] - run.curves["rounding"]) / run.curves["dual"]
-    return Measured(float(found.min()), -np.inf, np.inf, found.size)
+    return without_interval(found.min(), found.size)
 
 
 def largest_gain(run, kind: str) -> Measured:
     """The most that a misreport gained, "exact" or "rollouts"."""
     found = run.curves[f"gain/{kind}"]
-    return Measured(float(found.max()), -np.inf, np.inf, found.size)
+    return without_interval(found.max(), found.size)
 
 
 def family_panel(ax, run) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.lib import style
-from experiments.lib.tables import Measured, measured
+from experiments.lib.tables import Measured, measured, without_interval
 from experiments.matching import panels_looks as looks
 from experiments.matching import panels_ratio
 
@@ -18,7 +18,7 @@ def least_share(run) -> Measured:
 def largest_gap(run) -> Measured:
     """The largest certified gap of LP-OnOpt."""
     gaps = (run.curves["dual"] - run.curves["primal"]) / run.curves["dual"]
-    return Measured(float(gaps.max()), -np.inf, np.inf, gaps.size)
+    return without_interval(gaps.max(), gaps.size)
 
 
 def mean_share(run, name: str, load: float) -> Measured:

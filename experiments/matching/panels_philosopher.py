@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from experiments.lib import style
-from experiments.lib.tables import Measured
+from experiments.lib.tables import Measured, without_interval
 from experiments.matching import panels_looks as looks
 from experiments.matching import panels_lp
 
@@ -33,13 +33,13 @@ def seconds(run) -> dict[str, float]:
 def speedup(run) -> Measured:
     """NumPy's seconds over ours, for a set and time."""
     found = seconds(run)
-    return Measured(found["numpy"] / found["ours"], -np.inf, np.inf, 1)
+    return without_interval(found["numpy"] / found["ours"])
 
 
 def share_of_memory(run) -> Measured:
     """Of the memory's bandwidth that one pass over the values at every time would use."""
     found = seconds(run)
-    return Measured(found["memory"] / found["ours"], -np.inf, np.inf, 1)
+    return without_interval(found["memory"] / found["ours"])
 
 
 def _shares(run) -> dict[str, np.ndarray]:
@@ -62,7 +62,7 @@ def widest(runs, upper: str, lower: str) -> Measured:
         error = run.results[f"{lower}_error"] / run.results["dual"] if f"{lower}_error" in run.results else 0
         found.append(shares[lower] - 6 * error - (1 if upper == "dual" else shares[upper]))
     found = np.concatenate(found)
-    return Measured(float(found.max()), -np.inf, np.inf, found.size)
+    return without_interval(found.max(), found.size)
 
 
 def time_panel(ax, runs) -> None:

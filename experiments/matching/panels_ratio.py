@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.lib import style
-from experiments.lib.tables import Measured, measured
+from experiments.lib.tables import Measured, measured, without_interval
 from experiments.matching import panels_looks as looks
 
 __all__ = [
@@ -45,14 +45,14 @@ def labels(run) -> list[str]:
 def least_share(run) -> Measured:
     """The least share of LP-OnOpt that the rescaled rounding gets, over all instances."""
     found = shares(run, "closed_form", "lp")
-    return Measured(float(found.min()), -np.inf, np.inf, found.size)
+    return without_interval(found.min(), found.size)
 
 
 def least_slack(run) -> Measured:
     """The least of dual - philosopher and philosopher - contender, over everything, relative to the LP."""
     dual, best = run.curves["dual"], value(run, "philosopher")
     gaps = [dual - best, *(best - value(run, name) for name in contenders(run))]
-    return Measured(float(min((gap / dual).min() for gap in gaps)), -np.inf, np.inf, best.size)
+    return without_interval(min((gap / dual).min() for gap in gaps), best.size)
 
 
 def claims_of(run, name: str) -> dict[str, Measured]:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.lib import style
-from experiments.lib.tables import Measured, measured
+from experiments.lib.tables import Measured, measured, without_interval
 from research.matching import stochastic_rewards as rewards
 
 __all__ = ["LOOKS", "least_share", "optimum_panel", "policies", "program_panel", "quick_look", "share"]
@@ -40,7 +40,7 @@ def at(run, kind: str, n: int, policy: str) -> Measured:
 def least_share(run, policy: str, benchmark: str) -> Measured:
     """The least share of a policy over the cases, mean over runs."""
     found = share(run, policy, benchmark).mean(axis=1)
-    return Measured(float(np.nanmin(found)), -np.inf, np.inf, int(np.sum(np.isfinite(found))))
+    return without_interval(np.nanmin(found), int(np.sum(np.isfinite(found))))
 
 
 def _line(ax, key: str, label: str) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.lib import style
-from experiments.lib.tables import Measured
+from experiments.lib.tables import Measured, without_interval
 from experiments.matching import rho as question
 
 __all__ = ["below_closed_form", "best", "closed_form_panel", "closed_forms", "envelope_panel", "named", "quick_look"]
@@ -23,27 +23,28 @@ def envelope(run) -> np.ndarray:
 
 def closed_forms(run) -> dict[str, Measured]:
     """rho at the named pairs."""
-    return {f"{e:g}, {d:g}": _exact(v) for (e, d), v in zip(question.NAMED, run.results["alone"], strict=True)}
+    return {
+        f"{e:g}, {d:g}": without_interval(v) for (e, d), v in zip(question.NAMED, run.results["alone"], strict=True)
+    }
 
 
 def named(run) -> dict[str, Measured]:
     """The worst that the longer search found at the named pairs."""
-    return {f"{e:g}, {d:g}": _exact(v) for (e, d), v in zip(question.NAMED, run.results["worst_alone"], strict=True)}
+    return {
+        f"{e:g}, {d:g}": without_interval(v)
+        for (e, d), v in zip(question.NAMED, run.results["worst_alone"], strict=True)
+    }
 
 
 def below_closed_form(run, eps: float, delta: float) -> Measured:
     """How far below rho a search came at one pair of the grid; 0 if it did not."""
     place = tuple(int(np.argmin(np.abs(axis - at))) for axis, at in zip(_grid(run), (eps, delta), strict=True))
-    return _exact(run.results["rho"][place] - envelope(run)[place])
+    return without_interval(run.results["rho"][place] - envelope(run)[place])
 
 
 def best(run) -> Measured:
     """The largest lower envelope over the grid: what another pair might promise, for all that is known."""
-    return _exact(envelope(run).max())
-
-
-def _exact(value) -> Measured:
-    return Measured(float(value), -np.inf, np.inf, 1)
+    return without_interval(envelope(run).max())
 
 
 def _map(ax, run, values, **look):

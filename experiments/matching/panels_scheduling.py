@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.lib import style
-from experiments.lib.tables import Measured
+from experiments.lib.tables import Measured, without_interval
 from research.matching import scheduling, scheduling_oracles
 
 __all__ = ["contests", "game", "kind_panel", "quick_look", "ratios", "worst"]
@@ -30,13 +30,13 @@ def worst(run, contest: str) -> Measured:
     """The worst ratio seen: random sequences and all sequences on the grid."""
     found, on_grid = ratios(run, contest), run.results[f"worst/{contest}"]
     pick = np.max if contest.endswith("chores") else np.min
-    return Measured(float(pick(np.append(found, on_grid))), -np.inf, np.inf, found.size)
+    return without_interval(pick(np.append(found, on_grid)), found.size)
 
 
 def game(run, kind: str) -> Measured:
     """The value of the game on the finest grids: what no rule for two agents can beat there."""
     values = run.results[f"game/{kind}"]
-    return Measured(float(values.max() if kind == "chores" else values.min()), -np.inf, np.inf, 1)
+    return without_interval(values.max() if kind == "chores" else values.min())
 
 
 def _rule(contest: str) -> tuple[str, int]:

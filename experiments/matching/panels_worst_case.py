@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from experiments.lib import style
-from experiments.lib.tables import Measured, measured
+from experiments.lib.tables import Measured, measured, without_interval
 from experiments.matching import panels_looks as looks
 from research.matching import bounds
 
@@ -40,7 +40,7 @@ def largest_deviation(run) -> Measured:
             off = np.abs(found.mean(axis=0) - run.results[f"formula/{scaling}/{m}"])
             # Nothing is random where the value is 1 in every run; float32 then leaves the last digit.
             worst = max(worst, float(np.max(off / np.maximum(error, 1e-6))))
-    return Measured(worst, -np.inf, np.inf, run.config.run.replicates)
+    return without_interval(worst, run.config.run.replicates)
 
 
 def formula_claims(run, sizes, share: float) -> dict[str, Measured]:
@@ -48,13 +48,9 @@ def formula_claims(run, sizes, share: float) -> dict[str, Measured]:
     found = {}
     for scaling in looks.SCALINGS:
         values = bounds.hard_edge_ratio(np.asarray(sizes), share, *_rescaling(run, scaling))
-        found |= {f"{scaling}_{m}": _exact(value) for m, value in zip(sizes, values, strict=True)}
-        found[f"rho_{scaling}"] = _exact(bounds.rho(*_rescaling(run, scaling)).ratio)
-    return found | {"philosopher": _exact(run.results["philosopher"].min())}
-
-
-def _exact(value) -> Measured:
-    return Measured(float(value), -np.inf, np.inf, 1)
+        found |= {f"{scaling}_{m}": without_interval(value) for m, value in zip(sizes, values, strict=True)}
+        found[f"rho_{scaling}"] = without_interval(bounds.rho(*_rescaling(run, scaling)).ratio)
+    return found | {"philosopher": without_interval(run.results["philosopher"].min())}
 
 
 def against_share(ax, run) -> None:

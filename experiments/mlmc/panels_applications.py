@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.lib import style
-from experiments.lib.tables import Measured
+from experiments.lib.tables import Measured, without_interval
 from experiments.mlmc.panels_looks import METHODS
 
 __all__ = [
@@ -73,7 +73,7 @@ def score(run, case: str) -> Measured | None:
     """|estimate - exact| in standard errors; None where nobody knows the exact value."""
     exact = float(run.results[f"exact/{case}"])
     value, error, count = estimate(run, case)
-    return Measured(abs(value - exact) / error, -np.inf, np.inf, count) if np.isfinite(exact) else None
+    return without_interval(abs(value - exact) / error, count) if np.isfinite(exact) else None
 
 
 def excess_of_rule(run, case: str) -> Measured:
@@ -84,14 +84,14 @@ def excess_of_rule(run, case: str) -> Measured:
     if not np.isfinite(exact):
         exact, other, _ = estimate(run, case)
         error = np.hypot(error, other)
-    return Measured(float((value - exact) / error), -np.inf, np.inf, 1)
+    return without_interval((value - exact) / error)
 
 
 def multilevel_error(run, case: str) -> Measured:
     """Root mean squared error of multilevel Monte Carlo over the tolerance that was asked for."""
     values = run.results[f"multilevel/{case}"][:, 0]
     away = (values - float(run.results[f"exact/{case}"])) / run.config.levels[case].tolerance
-    return Measured(float(np.sqrt(np.mean(away**2))), -np.inf, np.inf, len(values))
+    return without_interval(np.sqrt(np.mean(away**2)), len(values))
 
 
 def rate(run, case: str) -> Measured:
@@ -99,7 +99,7 @@ def rate(run, case: str) -> Measured:
     variances = run.results[f"variances/{case}"]
     levels = np.flatnonzero(variances > 0)[1:]
     slope = np.polyfit(levels, np.log2(variances[levels]), 1)[0]
-    return Measured(float(-slope), -np.inf, np.inf, len(levels))
+    return without_interval(-slope, len(levels))
 
 
 def estimates_panel(ax, run) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.lib import style
-from experiments.lib.tables import Measured
+from experiments.lib.tables import Measured, without_interval
 
 __all__ = [
     "KINDS", "agreement", "bias_panel", "kinds_panel", "largest_z", "quick_look", "reduction_panel",
@@ -109,7 +109,7 @@ def largest_z(run) -> Measured:
             squared += run.results[f"surrogate_error{steps}/{kind}"] ** 2
             scores.append(np.abs(ours.mean(axis=0) - other.mean(axis=0)) / np.sqrt(squared))
     scores = np.concatenate(scores)
-    return Measured(float(scores.max()), -np.inf, np.inf, scores.size)
+    return without_interval(scores.max(), scores.size)
 
 
 def quick_look(run) -> None:

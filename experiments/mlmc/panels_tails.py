@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.ticker import NullFormatter
 
 from experiments.lib import style
-from experiments.lib.tables import Measured
+from experiments.lib.tables import Measured, without_interval
 
 __all__ = [
     "coverage", "exceedances", "expected_share", "heaviest", "hill", "index_panel", "names", "quick_look", "running",
@@ -53,7 +53,7 @@ def shown(run, case: int) -> Measured:
 
 def true_variance(run, case: int) -> Measured:
     """Of one replicate, in closed form."""
-    return Measured(float(run.results["variance"][case]), -np.inf, np.inf, 1)
+    return without_interval(run.results["variance"][case])
 
 
 def sample_variance(run, case: int) -> Measured:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.lib import style
-from experiments.lib.tables import Measured, measured
+from experiments.lib.tables import Measured, measured, without_interval
 from experiments.mlmc import panels_looks as looks
 
 __all__ = [
@@ -36,7 +36,7 @@ def deviation(run, method: str) -> np.ndarray:
 def luck(run) -> Measured:
     """Least standard deviation of the cells with infinite variance over the least of the others."""
     inside, found = int(run.results["inside"]), deviation(run, "single")
-    return Measured(float(found[inside:].min() / found[:inside].min()), -np.inf, np.inf, run.config.run.replicates)
+    return without_interval(found[inside:].min() / found[:inside].min(), run.config.run.replicates)
 
 
 def best(run, method: str) -> tuple[int, Measured]:
@@ -57,7 +57,7 @@ def largest_z(run) -> Measured:
     means = [run.curves[f"mean/{method}"] for method in run.config.algo.methods]
     scores = [(m.mean(axis=1) - run.results["exact"]) / (m.std(axis=1, ddof=1) / np.sqrt(m.shape[1])) for m in means]
     inside = int(run.results["inside"])
-    return Measured(float(np.abs(np.array(scores)[:, :inside]).max()), -np.inf, np.inf, means[0].shape[1])
+    return without_interval(np.abs(np.array(scores)[:, :inside]).max(), means[0].shape[1])
 
 
 def curves_panel(ax, run) -> None:

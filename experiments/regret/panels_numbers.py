@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.lib.tables import Measured
+from experiments.lib.tables import Measured, without_interval
 
 __all__ = [
     "Parts", "at_hindsight", "bound_claims", "bounds", "covered_methods", "expert_ratio", "final_loss",
@@ -95,7 +95,7 @@ def paper_regret(run, method: str) -> np.ndarray:
 
 def one_number(value: float, num_replicates: int) -> Measured:
     """A number without an interval, such as a maximum over replicates."""
-    return Measured(float(value), -np.inf, np.inf, num_replicates)
+    return without_interval(value, num_replicates)
 
 
 def bound_claims(runs) -> dict[str, Measured]:

@@ -1,9 +1,7 @@
 """Measured regret against its bound, the two parts apart: instances made to break it, and the medical data."""
 
-import numpy as np
-
 from experiments.lib import style
-from experiments.lib.tables import Measured
+from experiments.lib.tables import without_interval
 from experiments.regret import panels_bounds as panels
 
 #: The instances first; then runs of the comparison, which their own figures need as well.
@@ -57,6 +55,6 @@ def claims(runs):
     instances = runs[0]
     count = instances.config.run.replicates
     return {
-        _IDS[name]: Measured(panels.instance_ratio(instances, metrics), -np.inf, np.inf, count)
+        _IDS[name]: without_interval(panels.instance_ratio(instances, metrics), count)
         for name, metrics in panels.THEOREMS.items()
     }

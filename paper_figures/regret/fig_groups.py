@@ -1,9 +1,7 @@
 """Loss, regret and time against the number of groups: medical costs, and a law with 1,024 intersectional groups."""
 
-import numpy as np
-
 from experiments.lib import style
-from experiments.lib.tables import Measured, measured
+from experiments.lib.tables import measured, without_interval
 from experiments.regret import panels_groups as panels
 
 CONFIGS = ["configs/regret/groups.py", "configs/regret/groups.py:coded_law"]
@@ -37,12 +35,12 @@ def claims(runs):
     found = {}
     for method in ("anh", "anh_mean", "aa"):
         first = panels.at(medical, "loss", method)[place, 0]  # the paper's first shuffle, seed 473
-        found[f"medical_57_{method}"] = Measured(float(first), -np.inf, np.inf, 1)
+        found[f"medical_57_{method}"] = without_interval(first)
     for run in runs:
         name, last = run.config.problem.data_set, len(panels.sizes(run)) - 1
         growth = {m: panels.at(run, "loss", m)[last] - panels.at(run, "loss", m)[0] for m in ("anh_mean", "aa")}
         found[f"{name}_growth"] = measured(growth["aa"] - growth["anh_mean"])
         for theorem in ("T1", "T4"):
             ratio = panels.worst_ratio(run, theorem)
-            found[f"{name}_{theorem.lower()}"] = Measured(ratio, -np.inf, np.inf, run.config.run.replicates)
+            found[f"{name}_{theorem.lower()}"] = without_interval(ratio, run.config.run.replicates)
     return found

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from pallas_kernels import topk_route as _kernel
+from research.balancing import gating
 from research.balancing.bias_update import load_error
 from research.core import loops
 from research.core import validate as checks
@@ -27,7 +28,7 @@ from research.core.types import Array, Bool, Float, Int
 
 __all__ = [
     "Assigned", "Gated", "Problem", "assign", "balanced_load", "chosen", "dual_gap", "dual_value", "exact_sum",
-    "is_balanced", "quality_loss", "route", "switches", "switching_benefit", "topk_sum", "validate",
+    "is_balanced", "margins", "quality_loss", "route", "switches", "switching_benefit", "topk_sum", "validate",
 ]  # fmt: skip
 
 
@@ -120,6 +121,11 @@ def assign(problem: Problem, bias: Float[Array, " E"]) -> Assigned:
     return Assigned(found.index, found.load, value, value - bias @ load_error(found.load, bias.dtype))
 
 
+def margins(found: _kernel.TopkRoute, bias: Float[Array, " E"]) -> Float[Array, " T"]:
+    """The K-th less the (K+1)-th largest biased score of each valid token, >= 0, of a routing with its threshold."""
+    return found.score[:, -1] + bias[found.index[:, -1]] - found.threshold
+
+
 class Gated(NamedTuple):
     """A routing decision with the weights of the experts' outputs."""
 
@@ -144,10 +150,7 @@ def route(
       scale: multiplies the gates.
     """
     found = _kernel.topk_route(scores, jax.lax.stop_gradient(bias), top_k, valid=valid)
-    gate = found.score
-    if renormalise:
-        gate = gate / (gate.sum(axis=-1, keepdims=True) + 1e-20)
-    return Gated(found.index, scale * gate, found.load)
+    return Gated(found.index, gating.gates(found.score, renormalise, scale), found.load)
 
 
 def is_balanced(load: Int[Array, " E"]) -> Bool[Array, ""]:

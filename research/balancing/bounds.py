@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from research.balancing.bias_update import Rule, load_error
+from research.balancing.regret_bounds import gradient_bound
 from research.core.types import Array, Float, Int
 
 __all__ = [
@@ -152,7 +153,7 @@ def dual_convergence(
 
 def largest_load_variance(tokens: int, num_experts: int, top_k: int) -> float:
     """|A - L|^2 <= T^2 K (1 - K / E), attained where all tokens take the same experts."""
-    return tokens**2 * top_k * (1 - top_k / num_experts)
+    return tokens**2 * gradient_bound(num_experts, top_k)
 
 
 def has_integral_optimum(tokens: int, num_experts: int, top_k: int) -> bool:

@@ -22,13 +22,23 @@ import jax
 import jax.numpy as jnp
 
 from research.balancing import gating, softmax_topk
-from research.balancing.routing import NOTHING, Context, Router, Routing, Wrapper, check_logits, count, valid_tokens
+from research.balancing.routing import (
+    NOTHING,
+    Context,
+    Router,
+    Routing,
+    Wrapper,
+    check_logits,
+    count,
+    num_valid,
+    valid_tokens,
+)
 from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Int, Key
 
 __all__ = [
     "POLICIES", "CapacityDrop", "ExpandedDrop", "Reroute", "dropped", "exact", "example", "greedy", "places",
-    "rank_in_expert", "share_of",
+    "rank_in_expert", "ranked", "share_of",
 ]  # fmt: skip
 
 POLICIES = ("score", "first", "last", "random")
@@ -61,10 +71,6 @@ def places(factor: float, top_k: int, tokens: int | Int[Array, ""], num_experts:
     return max(1, found) if isinstance(tokens, int) else jnp.maximum(1, found)
 
 
-def _tokens(context: Context, logits) -> int | Int[Array, ""]:
-    return logits.shape[0] if context.valid is None else jnp.sum(context.valid, dtype=jnp.int32)
-
-
 def rank_in_expert(
     index: Int[Array, "T S"], priority: Float[Array, "T S"], keep: Bool[Array, "T S"], num_experts: int
 ) -> Int[Array, "T S"]:
@@ -75,6 +81,13 @@ def rank_in_expert(
     first = jnp.cumsum(counts) - counts
     place = jnp.arange(expert.size, dtype=jnp.int32)
     return jnp.zeros_like(place).at[order].set(place - first[expert[order]]).reshape(index.shape)
+
+
+def ranked(scores: Float[Array, "T E"]) -> tuple[Int[Array, "T E"], Int[Array, "T E"]]:
+    """Tokens of each column, best first, and each entry's rank in its column from 0; ties to the lower token."""
+    order = jnp.argsort(-scores, axis=0, stable=True)
+    place = jnp.broadcast_to(jnp.arange(scores.shape[0])[:, None], order.shape)
+    return order, jnp.zeros_like(order).at[order, jnp.arange(scores.shape[1])[None]].set(place)
 
 
 def _check_factor(owner: str, factor: float) -> None:
@@ -104,7 +117,7 @@ class CapacityDrop(Wrapper):
         if self.policy == "random":
             checks.require(context.key is not None, "context.key", "be given for policy 'random'", None)
         routing = self.router.route(state, logits, context)
-        limit = places(self.factor, self.top_k, _tokens(context, logits), self.num_experts)
+        limit = places(self.factor, self.top_k, num_valid(context, logits), self.num_experts)
         rank = rank_in_expert(routing.index, self._priority(routing, context), routing.keep, self.num_experts)
         return dropped(routing, routing.keep & (rank < limit), self.num_experts)
 
@@ -160,7 +173,7 @@ class ExpandedDrop(Router):
         scores = gating.scores_of(logits)
         found = gating.largest(scores, self.candidates, context)
         keep = found.index < self.num_experts
-        limit = places(self.factor, self.top_k, _tokens(context, logits), self.num_experts)
+        limit = places(self.factor, self.top_k, num_valid(context, logits), self.num_experts)
         kept = keep & (rank_in_expert(found.index, jax.lax.stop_gradient(found.score), keep, self.num_experts) < limit)
         best = jnp.argsort(~kept, axis=1, stable=True)[:, : self.top_k]  # candidates come in descending order
         index = jnp.take_along_axis(jnp.where(kept, found.index, self.num_experts), best, axis=1)
@@ -191,14 +204,14 @@ class Reroute(Router):
         del state
         check_logits(self, logits)
         scores = gating.scores_of(logits)
-        limit = places(self.factor, self.top_k, _tokens(context, logits), self.num_experts)
+        limit = places(self.factor, self.top_k, num_valid(context, logits), self.num_experts)
         index = greedy(jax.lax.stop_gradient(scores), self.top_k, limit, valid_tokens(context, logits))
         return _filled(scores, index, self, context)
 
 
 def _filled(scores, index, router, context) -> Routing:
     routing = gating.routing_of(scores, index, renormalise=router.renormalise)
-    lost = router.top_k * _tokens(context, scores) - jnp.sum(routing.keep, dtype=jnp.int32)
+    lost = router.top_k * num_valid(context, scores) - jnp.sum(routing.keep, dtype=jnp.int32)
     return routing._replace(aux={**routing.aux, "dropped": lost})
 
 
@@ -223,8 +236,7 @@ def greedy(
         refused, _ = carry
         index = offers(refused)
         offered = jnp.zeros((tokens, num_experts + 1), bool).at[row, index].set(True)[:, :num_experts]
-        order = jnp.argsort(jnp.where(offered, -shown, jnp.inf), axis=0, stable=True)
-        rank = jnp.zeros_like(order).at[order, jnp.arange(num_experts)[None]].set(row)
+        _, rank = ranked(jnp.where(offered, shown, -jnp.inf))
         more = offered & (rank >= limit)
         return refused | more, more.any()
 

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from research.balancing import gating
-from research.balancing.capacity import share_of
-from research.balancing.routing import NOTHING, Context, Router, Routing, check_logits, valid_tokens
+from research.balancing.capacity import ranked, share_of
+from research.balancing.routing import NOTHING, Context, Router, Routing, check_logits, num_valid, valid_tokens
 from research.balancing.softmax_topk import check_experts
 from research.core import validate as checks
 from research.core.types import Array, Float, Key
@@ -49,15 +49,11 @@ class ExpertChoice(Router):
         del state
         check_logits(self, logits)
         tokens, num_experts = logits.shape
-        limit = most = self._taken(tokens)
-        if context.valid is not None:
-            limit = self._taken(jnp.sum(context.valid, dtype=jnp.int32))
+        most, limit = self._taken(tokens), self._taken(num_valid(context, logits))
         scores = gating.scores_of(logits)
         valid = valid_tokens(context, logits)[:, None]
         shown = jnp.where(valid, jax.lax.stop_gradient(scores), -jnp.inf)
-        order = jnp.argsort(-shown, axis=0, stable=True)
-        place = jnp.broadcast_to(jnp.arange(tokens)[:, None], order.shape)
-        rank = jnp.zeros_like(order).at[order, jnp.arange(num_experts)[None]].set(place)
+        order, rank = ranked(shown)
         taken = valid & (rank < limit)
         value, index = jax.lax.top_k(jnp.where(taken, shown, -jnp.inf), num_experts)
         index = jnp.where(jnp.isneginf(value), num_experts, index)

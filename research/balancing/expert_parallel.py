@@ -25,7 +25,7 @@ from research.balancing.routing import Router, RoutingState
 from research.core import validate as checks
 from research.core.types import Array, Float, Int
 
-__all__ = ["AXES", "Plan", "bytes_sent", "experts", "layer_step", "plan", "total_load"]
+__all__ = ["AXES", "Plan", "bytes_sent", "check_axes", "experts", "layer_step", "plan", "total_load"]
 
 AXES = ("data", "model")
 
@@ -83,10 +83,7 @@ def experts(
         return jax.lax.all_to_all(rows.reshape(shape), axis, 0, 0, tiled=True).reshape(rows.shape)
 
     def one(number):
-        here = (device < devices) & (rank // capacity == number)
-        place = jnp.where(here, device * capacity + rank - number * capacity, devices * capacity)
-        slot = jnp.full(devices * capacity + 1, tokens * slots, jnp.int32)
-        slot = slot.at[place].set(jnp.arange(tokens * slots, dtype=jnp.int32))[:-1]
+        place, slot = local.in_round(device, rank, number, devices, capacity)
         empty = jnp.zeros((1, width), x.dtype)
         sent = jnp.concatenate([x, empty])[slot // slots]
         owner = jnp.append(flat % held, held)[slot]  # a place without a row is of no expert
@@ -95,6 +92,12 @@ def experts(
 
     outputs = local.rounds(one, most, longest, capacity).reshape(tokens, slots, width)
     return local.combine(outputs, gate)
+
+
+def check_axes(mesh: Mesh) -> None:
+    """Raises ValueError for a mesh without the axes `data` and `model`."""
+    for name in AXES:
+        checks.require(name in mesh.shape, "mesh", f"have the axes {', '.join(AXES)}", tuple(mesh.shape))
 
 
 def total_load(load: Int[Array, " E"], axes: Sequence[str] = AXES) -> Int[Array, " E"]:
@@ -132,8 +135,7 @@ def layer_step(
 
     if mesh is None:
         return local_step(False, state, x, matrix, params)
-    for name in AXES:
-        checks.require(name in mesh.shape, "mesh", f"have the axes {', '.join(AXES)}", tuple(mesh.shape))
+    check_axes(mesh)
     for name, size, parts in (
         ("x", x.shape[0], mesh.shape["data"] * mesh.shape["model"]),
         ("params", params["gate"].shape[0], mesh.shape["model"]),

@@ -14,10 +14,11 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
+from research.balancing import routing
 from research.core import validate as checks
 from research.core.types import Array, Float, Int
 
-__all__ = ["PATHS", "combine", "experts", "ranks", "rounds", "slot_outputs"]
+__all__ = ["PATHS", "combine", "experts", "in_round", "ranks", "rounds", "slot_outputs"]
 
 PATHS = ("blocked", "ragged", "capacity")
 _BLOCK = 64
@@ -87,7 +88,7 @@ def _placed(index, count, first, size):
 
 
 def _count(index, num_experts):
-    return jnp.zeros(num_experts + 1, jnp.int32).at[jnp.minimum(index, num_experts)].add(1)[:num_experts]
+    return routing.count(index, index < num_experts, num_experts)
 
 
 def _with_zero(rows):
@@ -122,16 +123,26 @@ def _by_capacity(x, index, params, capacity):
     rank, count = ranks(owner, num_experts)
 
     def one(number):
-        here = (owner < num_experts) & (rank // capacity == number)
-        place = jnp.where(here, owner * capacity + rank - number * capacity, num_experts * capacity)
-        source = jnp.full(num_experts * capacity + 1, tokens, jnp.int32)
-        source = source.at[place].set(jnp.arange(tokens * slots, dtype=jnp.int32) // slots)[:-1]
-        taken = _with_zero(x)[source].reshape(num_experts, capacity, -1)
+        place, slot = in_round(owner, rank, number, num_experts, capacity)
+        taken = _with_zero(x)[slot // slots].reshape(num_experts, capacity, -1)
         gated, raised = (jnp.einsum("eck,ekn->ecn", taken, params[name]) for name in ("gate", "up"))
         out = jnp.einsum("eck,ekn->ecn", jax.nn.silu(gated) * raised, params["down"])
         return _with_zero(out.reshape(num_experts * capacity, -1))[place]
 
     return rounds(one, -(-tokens * slots // capacity), jnp.max(count), capacity).reshape(*index.shape, -1)
+
+
+def in_round(
+    group: Int[Array, " N"], rank: Int[Array, " N"], number: Int[Array, ""], groups: int, capacity: int
+) -> tuple[Int[Array, " N"], Int[Array, " places"]]:
+    """Where the entries go that round `number` serves, and which entry each of `groups * capacity` places holds.
+
+    The place of the others is `groups * capacity`, and the entry of an empty place is N.
+    """
+    here = (group < groups) & (rank // capacity == number)
+    place = jnp.where(here, group * capacity + rank - number * capacity, groups * capacity)
+    entry = jnp.full(groups * capacity + 1, group.size, jnp.int32)
+    return place, entry.at[place].set(jnp.arange(group.size, dtype=jnp.int32))[:-1]
 
 
 def rounds(one, most: int, longest: Int[Array, ""], capacity: int):

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from research.balancing import balance_losses, gating, softmax_topk
 from research.balancing.capacity import dropped, exact, places, rank_in_expert
-from research.balancing.routing import NOTHING, Context, Router, Routing, Wrapper, check_logits, count
+from research.balancing.routing import NOTHING, Context, Router, Routing, Wrapper, check_logits, count, num_valid
 from research.core import validate as checks
 from research.core.types import Array, Float, Int, Key
 
@@ -96,8 +96,7 @@ class MixturePlus(Router):
         routing = Routing(index, gate, keep, count(index, keep, self.num_experts), {"scores": scores})
         if self.factor is None:
             return routing
-        tokens = logits.shape[0] if context.valid is None else jnp.sum(context.valid, dtype=jnp.int32)
-        limit = jnp.append(self.capacities(tokens), 0)[index]
+        limit = jnp.append(self.capacities(num_valid(context, logits)), 0)[index]
         priority = jax.lax.stop_gradient(gating.take(scores, index))
         within = rank_in_expert(index, priority, keep, self.num_experts) < limit
         return dropped(routing, keep & within, self.num_experts)

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from pallas_kernels import topk_route as _kernel
-from research.balancing import metrics, online, regret_bounds
+from research.balancing import assignment, metrics, online, regret_bounds
 from research.balancing.bias_update import load_error
 from research.balancing.gumbel_router import GumbelRouter
 from research.balancing.online import Problem, Result
@@ -60,8 +60,7 @@ class Memory(NamedTuple):
     bias: Float[Array, " E"]
     updates: Int[Array, ""]  # updates done
     since: Int[Array, ""]  # updates since loads were last out of the band
-    near: Float[Array, ""]  # share of tokens with a margin in [0, w)
-    next: Float[Array, ""]  # in [w, 2w)
+    bins: Float[Array, " 2"]  # shares of tokens with a margin in [0, w) and in [w, 2w)
     energy: Float[Array, ""]  # |A - L|^2 over its expectation under sampling noise
 
 
@@ -88,9 +87,8 @@ def start(num_experts: int, dtype=jnp.float32, bias: Float[Array, " E"] | None =
     checks.at_least("num_experts", num_experts, 2)
     if bias is not None:
         checks.shape("bias", bias, (num_experts,))
-    zero = jnp.zeros((), dtype)
     begin = jnp.zeros(num_experts, dtype) if bias is None else jnp.asarray(bias, dtype)
-    return Memory(begin, jnp.int32(0), jnp.int32(0), zero, zero, zero)
+    return Memory(begin, jnp.int32(0), jnp.int32(0), jnp.zeros(2, dtype), jnp.zeros((), dtype))
 
 
 def update(
@@ -100,7 +98,7 @@ def update(
 
     Args:
       load: of all replicas and micro-batches.
-      bins: shares of the batch's tokens whose margin lies in [0, w) and in [w, 2w).
+      bins: `regret_bounds.margin_bins` of the batch.
       top_k: K < E.
     """
     num_experts, dtype = load.shape[0], memory.bias.dtype
@@ -111,11 +109,10 @@ def update(
     def averaged(old, new, past):
         return past * old + (1 - past) * new, 1 - jnp.asarray(past, dtype) ** n
 
-    near, filled = averaged(memory.near, bins[0], params.memory)
-    following, _ = averaged(memory.next, bins[1], params.memory)
+    counts, filled = averaged(memory.bins, bins, params.memory)
+    average = counts / filled
     # Not less than half of the nearest bin's own density, nor than that of one token: the line may reach below zero.
-    counted = near / filled / params.width
-    density = jnp.maximum((3 * near - following) / (2 * params.width * filled), counted / 2)
+    density = jnp.maximum(regret_bounds.density_at_zero(average, params.width), average[0] / params.width / 2)
     modulus = jnp.maximum(density, 1 / (tokens * params.width)) / (num_experts - 1)
 
     noise = regret_bounds.gradient_bound(num_experts, top_k) / tokens
@@ -123,7 +120,7 @@ def update(
     since = jnp.where(energy / filled > params.band, 0, memory.since) + 1
     move = error / (modulus * since.astype(dtype))
     move = move * jnp.minimum(1, params.largest / jnp.maximum(jnp.abs(move).max(), 1e-30))
-    new = Memory(memory.bias + move, memory.updates + 1, since, near, following, energy)
+    new = Memory(memory.bias + move, memory.updates + 1, since, counts, energy)
     return jax.tree.map(lambda leaf, old: leaf.astype(old.dtype), new, memory), modulus
 
 
@@ -146,10 +143,7 @@ def step(problem: Problem, params: Params, state: State) -> tuple[State, Info]:
     bias, k = state.memory.bias, problem.top_k
     scores = problem.model.sample(prng.per_step(state.key, state.step), params.num_tokens)
     found = _kernel.topk_route(scores, bias, k, threshold=True)
-    margin = found.score[:, -1] + bias[found.index[:, -1]] - found.threshold
-    limits = params.width * jnp.arange(1, 3, dtype=bias.dtype)
-    below = jnp.mean((margin[:, None] < limits[None]).astype(bias.dtype), axis=0)
-    bins = jnp.stack([below[0], below[1] - below[0]])
+    bins = regret_bounds.margin_bins(assignment.margins(found, bias), params.width)
     memory, modulus = update(params, state.memory, found.load, bins, k)
     lost = online.excess(problem, bias, params.excess, params.num_nodes)
     regret = state.regret + lost

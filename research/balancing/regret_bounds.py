@@ -13,10 +13,10 @@ import numpy as np
 from research.core.types import Array, Float, Int
 
 __all__ = [
-    "constant_step_regret", "effective_tokens", "expected_maximum", "gradient_bound", "inverse_root_regret",
-    "inverse_step_slope", "location_family_slope", "logarithmic_regret", "margin_density", "margin_modulus",
-    "modulus_gumbel", "modulus_uniform", "noise_floor", "newton_slope", "sign_step_regret", "strong_convexity",
-    "unbalanced_regret",
+    "constant_step_regret", "density_at_zero", "effective_tokens", "expected_maximum", "gradient_bound",
+    "inverse_root_regret", "inverse_step_slope", "location_family_slope", "logarithmic_regret", "margin_bins",
+    "margin_density", "margin_modulus", "modulus_gumbel", "modulus_uniform", "newton_slope", "noise_floor",
+    "share_deviation", "sign_step_regret", "strong_convexity", "unbalanced_regret",
 ]  # fmt: skip
 
 
@@ -42,9 +42,19 @@ def margin_density(margins: Float[Array, " T"], width: Float[Array, ""]) -> Floa
       margins: K-th less (K+1)-th largest biased score of each token, >= 0.
       width: w > 0, in score units; bias is of order w^2, the standard error about sqrt(2.5 phi / (T w)).
     """
-    near = jnp.mean((margins < width).astype(margins.dtype))
-    next_ = jnp.mean(((margins >= width) & (margins < 2 * width)).astype(margins.dtype))
-    return (3 * near - next_) / (2 * width)
+    return density_at_zero(margin_bins(margins, width), width)
+
+
+def margin_bins(margins: Float[Array, " T"], width: Float[Array, ""]) -> Float[Array, " 2"]:
+    """Shares of the tokens whose margin lies in [0, w) and in [w, 2w)."""
+    limits = width * jnp.arange(1, 3, dtype=margins.dtype)
+    below = jnp.mean((margins[:, None] < limits[None]).astype(margins.dtype), axis=0)
+    return jnp.stack([below[0], below[1] - below[0]])
+
+
+def density_at_zero(bins: Float[Array, " 2"], width: Float[Array, ""]) -> Float[Array, ""]:
+    """The line through the mean densities of two bins of width w, at zero."""
+    return (3 * bins[0] - bins[1]) / (2 * width)
 
 
 def margin_modulus(margins: Float[Array, " T"], num_experts: int, width: Float[Array, ""]) -> Float[Array, ""]:
@@ -126,10 +136,15 @@ def sign_step_regret(step_size: float, num_experts: int, top_k: int, tokens: int
     of them correlation -1 / (E - 1); their signs have correlation rho = -(2 / pi) arcsin(1 / (E - 1)), and covariance C
     with trace E - (1 + (E - 1) rho) on zero-sum biases. At u / sqrt(n) regret is 2 sqrt(N) times this.
     """
-    share = top_k / num_experts
-    sigma = np.sqrt(share * (1 - share) / tokens)
+    sigma = share_deviation(num_experts, top_k, tokens)
     rho = -2 / np.pi * np.arcsin(1 / (num_experts - 1))
     return float(step_size * np.sqrt(np.pi / 2) / 4 * sigma * (num_experts - (1 + (num_experts - 1) * rho)))
+
+
+def share_deviation(num_experts: int, top_k: int, tokens: int) -> float:
+    """sigma = sqrt(K / E (1 - K / E) / T): standard deviation of a load share A_k / T at perfect balance."""
+    share = top_k / num_experts
+    return float(np.sqrt(share * (1 - share) / tokens))
 
 
 def unbalanced_regret(start: float, optimum: float, steps: Array) -> Array:

@@ -31,7 +31,8 @@ from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Int, Key
 
 __all__ = [
-    "NOTHING", "Context", "Experts", "Router", "Routing", "RoutingState", "Wrapper", "check_logits", "count", "share",
+    "NOTHING", "Context", "Experts", "Router", "Routing", "RoutingState", "Wrapper", "check_logits", "count",
+    "num_valid", "share",
     "valid_tokens",
 ]  # fmt: skip
 
@@ -229,6 +230,11 @@ def check_logits(router: Router, logits: Float[Array, "T E"]) -> None:
 def valid_tokens(context: Context, logits: Float[Array, "T E"]) -> Bool[Array, " T"]:
     """All tokens where the context does not say."""
     return jnp.ones(logits.shape[0], bool) if context.valid is None else jnp.asarray(context.valid)
+
+
+def num_valid(context: Context, logits: Float[Array, "T E"]) -> int | Int[Array, ""]:
+    """T without padding: an integer where the context does not say."""
+    return logits.shape[0] if context.valid is None else jnp.sum(context.valid, dtype=jnp.int32)
 
 
 def share(load: Int[Array, " E"]) -> Float[Array, " E"]:

@@ -17,13 +17,12 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
+from research.balancing.expert_parallel import AXES, check_axes
 from research.balancing.language_model import Options
 from research.core import validate as checks
 from research.core.types import Array, Int
 
 __all__ = ["AXES", "Split", "is_routed", "over", "weight_specs"]
-
-AXES = ("data", "model")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +91,7 @@ def over(
     """
     if mesh is None:
         return functools.partial(function, Split())
-    for name in AXES:
-        checks.require(name in mesh.shape, "mesh", f"have the axes {', '.join(AXES)}", tuple(mesh.shape))
+    check_axes(mesh)
     split = Split(tuple((name, mesh.shape[name]) for name in AXES))
     group = mesh.shape["model"]
     checks.require(experts % group == 0, "mesh", f"have an axis model that divides {experts} experts", group)
