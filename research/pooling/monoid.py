@@ -196,7 +196,7 @@ def example(key: Key) -> dict[str, Operator]:
     """Trees of an operator that has an identity and of one that is not associative."""
 
     def blunted(a, b):  # commutative, 1-Lipschitz, almost associative
-        return 0.99 * jnp.sqrt(a**2 + b**2 + 1e-3)
+        return 0.99 * jnp.hypot(a, b)
 
     x = jax.random.normal(key, (2, 5, 3))
     mask = jnp.array([[True, False, True, True, False], [False] * 5])
@@ -206,7 +206,7 @@ def example(key: Key) -> dict[str, Operator]:
             "ong:22, section 4", "pooling/fig_parity", mask, ("permutation", "homogeneous", "monotone"),
         ),
         "hypotenuse tree": Operator(
-            lambda _, x, mask: tree_reduce(blunted, x, mask), (), x, "0.99 hypot(a, b) by a balanced tree",
+            lambda _, x, mask: tree_reduce(blunted, x, mask, fill=1.0), (), x, "0.99 hypot(a, b) by a balanced tree",
             "ong:22, section 4", "pooling/fig_parity", mask,
         ),
     }  # fmt: skip
