@@ -7,7 +7,7 @@ function of the order polytope of P, so it is convex, 1-homogeneous, sub-additiv
 without positive elements gives 0 and no gradient.
 
 On inputs >= 0 the whole window is a maximiser for every P, and y is the plain sum: put a poset filter before the
-nonlinearity, not behind a ReLU. Source: `dolores-cuenca:25`; its table of the 16 orders of four elements is `COVERS`.
+nonlinearity, not behind a ReLU. Source: `dolores-cuenca:24`; its table of the 16 orders of four elements is `COVERS`.
 Guarantees: `value_bounds`, and `refines`, which orders the values of two posets (T7).
 
 Letters: `K` elements of a window, `F` filters, `B`, `S`, `O`, `C` as in `window_filters`.
@@ -25,6 +25,7 @@ import numpy as np
 
 from research.core import validate as checks
 from research.core.types import Array, Float, Int, Key
+from research.pooling.geometry import resolve
 from research.pooling.operator import Operator
 from research.pooling.window_filters import slices
 
@@ -182,36 +183,30 @@ _value.defvjp(_forward, _backward)
 
 
 def poset_pool(
-    x: Float[Array, "B *S C"], poset: int | Covers = 12, window: Sequence[int] = (2, 2),
-    strides: Sequence[int] | None = None, *, scale: float = 1.0,
+    x: Float[Array, "B *S C"], poset: int | Covers = 12, window: int | Sequence[int] = (2, 2),
+    strides: int | Sequence[int] | None = None, padding: str | Sequence[tuple[int, int]] = "CEIL", *,
+    scale: float = 1.0,
 ) -> Float[Array, "B *O C"]:  # fmt: skip
-    """Poset filter of every window; windows that reach over the right or lower edge are completed with zeros.
+    """Poset filter of every window.
 
     Args:
       x: channels last.
       poset: a number of `COVERS` (a window of four elements), or covers (i, j), i < j, of row-major positions.
-      window: sizes per axis, with at most `MAX_ELEMENTS` elements in all.
-      strides: per axis; None for the window's sizes. O = ceil((S - window) / strides) + 1, at least 1.
+      window, strides, padding: as in `geometry.resolve`, with at most `MAX_ELEMENTS` elements in a window. Padded
+        elements are 0; by default windows that reach over the right or lower edge are completed with them.
       scale: factor of the value; 1 / K makes constants c >= 0 keep their size, since the value of a constant window is
         K max(c, 0).
 
-    Raises ValueError for a window of another number of elements than the poset, and for what `relations` refuses.
+    Raises ValueError for a window of another number of elements than the poset, for what `relations` refuses and for
+    what `geometry.resolve` refuses.
 
-    Guarantees: `value_bounds`, `refines`. Source: `dolores-cuenca:25`.
+    Guarantees: `value_bounds`, `refines`. Source: `dolores-cuenca:24`.
     """
-    window = tuple(window)
-    strides = window if strides is None else tuple(strides)
-    same = x.ndim == len(window) + 2 == len(strides) + 2
-    checks.require(same, "window", f"have {x.ndim - 2} sizes for x of shape {x.shape}, and strides as many", window)
-    checks.require(min(window) >= 1, "window", "be >= 1 along every axis", window)
-    checks.require(min(strides) >= 1, "strides", "be >= 1 along every axis", strides)
-    covers = _covers(poset, math.prod(window))
-    _filters(covers, math.prod(window))  # refuses an order of other elements before anything is computed
-    pads = []
-    for n, k, s in zip(x.shape[1:-1], window, strides, strict=True):
-        count = max(-(-(n - k) // s), 0) + 1
-        pads.append((0, max((count - 1) * s + k - n, 0)))
-    value = _value(tuple(slices(x, window, strides, pads)), covers, math.prod(window))
+    geometry = resolve(x.shape[1:-1], window, strides, padding)
+    size = math.prod(geometry.window)
+    covers = _covers(poset, size)
+    _filters(covers, size)  # refuses an order of other elements before anything is computed
+    value = _value(tuple(slices(x, geometry)), covers, size)
     return value if isinstance(scale, float | int) and scale == 1 else value * scale
 
 
@@ -222,13 +217,13 @@ def example(key: Key) -> dict[str, Operator]:
     found = {
         f"poset_{name}": Operator(
             lambda _, x, mask, number=number: poset_pool(x, number, (4,))[:, 0], (), x,
-            "max over filters F of sum_{i in F} x_i", "dolores-cuenca:25, table of posets", "pooling/fig_windows",
+            "max over filters F of sum_{i in F} x_i", "dolores-cuenca:24, table of posets", "pooling/fig_windows",
             invariants=("homogeneous", "monotone") + (("permutation",) if name == "antichain" else ()),
         )
         for name, number in names.items()
     }  # fmt: skip
     found["poset_windows"] = Operator(
         lambda _, x, mask: poset_pool(x, 12), (), jax.random.normal(key, (2, 3, 5, 2)),
-        "max over filters F of sum_{i in F} x_i", "dolores-cuenca:25, table of posets", "pooling/fig_windows",
+        "max over filters F of sum_{i in F} x_i", "dolores-cuenca:24, table of posets", "pooling/fig_windows",
     )  # fmt: skip
     return found

@@ -6,37 +6,35 @@ compiler fuses into one pass; windows are never laid out in memory.
 Letters: `B` batch, `S` the window's axes, `O` those of the output, `C` channels, `M` filters.
 """
 
+import functools
 import itertools
+import operator
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 
 from research.core.types import Array, Float
+from research.pooling.geometry import Geometry
 
 __all__ = ["responses", "slices"]
 
 
-def slices(
-    x: Float[Array, "B *S C"], window: Sequence[int], strides: Sequence[int], pads: Sequence[tuple[int, int]],
-    fill: float = 0.0,
-) -> list[Float[Array, "B *O C"]]:  # fmt: skip
+def slices(x: Float[Array, "B *S C"], geometry: Geometry, fill: float = 0.0) -> list[Float[Array, "B *O C"]]:
     """The K elements of every window, row-major: entry k of the list holds the k-th element of all windows.
 
     Args:
-      pads: elements of value `fill` before and after, per axis of the window.
+      geometry: of the axes S; padded elements have the value `fill`.
     """
+    pads = [(low, max(high, 0)) for low, high in geometry.pads]
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)), constant_values=fill)
-    sizes = [(n - k) // s + 1 for n, k, s in zip(x.shape[1:-1], window, strides, strict=True)]
-    batch, channels = x.shape[0], x.shape[-1]
-    return [
-        jax.lax.slice(
-            x, (0, *at, 0),
-            (batch, *(a + (m - 1) * s + 1 for a, m, s in zip(at, sizes, strides, strict=True)), channels),
-            (1, *strides, 1),
-        )
-        for at in itertools.product(*map(range, window))
-    ]  # fmt: skip
+    steps = (1, *geometry.strides, 1)
+
+    def element(at):
+        last = [a + (m - 1) * s + 1 for a, m, s in zip(at, geometry.out, geometry.strides, strict=True)]
+        return jax.lax.slice(x, (0, *at, 0), (x.shape[0], *last, x.shape[-1]), steps)
+
+    return [element(at) for at in itertools.product(*map(range, geometry.window))]
 
 
 def responses(
@@ -49,4 +47,7 @@ def responses(
         one = filters[m, k]
         return one.reshape((1,) * (rank - one.ndim) + one.shape)
 
-    return [sum(weight(m, k) * element for k, element in enumerate(elements)) for m in range(filters.shape[0])]
+    def response(m):
+        return functools.reduce(operator.add, [weight(m, k) * element for k, element in enumerate(elements)])
+
+    return [response(m) for m in range(filters.shape[0])]
