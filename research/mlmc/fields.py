@@ -4,7 +4,7 @@ The noise is drawn mode by mode, each from its integer wave vector alone. So the
 mesh of 32 and on one of 256, on any device, in any order; only modes with a component of exactly half the mesh differ.
 A simulation and its surrogate that are given one key live in the same universe.
 
-Fourier convention: `jnp.fft.rfftn` over the last three axes, f(x) = mesh^-3 sum_k f_k exp(i k x); the density contrast
+Fourier convention: that of `fourier`, f(x) = mesh^-3 sum_k f_k exp(i k x); the density contrast
 of a box of volume V has <|delta_k|^2> = mesh^6 P(k) / V.
 Source: draws by Threefry, `salmon:11`.
 """
@@ -19,9 +19,8 @@ from research.core import validate as checks
 from research.core.types import Array, Float, Int, Key
 from research.mlmc import words
 
-__all__ = ["AXES", "MOST", "density", "half_modes", "modes", "squared_numbers", "to_mesh", "wave_vector", "white_noise"]
+__all__ = ["MOST", "density", "half_modes", "modes", "squared_numbers", "wave_vector", "white_noise"]
 
-AXES = (-3, -2, -1)
 #: Largest mesh: the three components of a mode share a 30 bit counter.
 MOST = 1 << 10
 
@@ -99,9 +98,3 @@ def density(noise: Array, spectrum: Array, box: float | Float[Array, ""]) -> Arr
     kept &= squared_numbers(mesh) > 0
     scale = jnp.where(kept, jnp.sqrt(spectrum / jnp.asarray(box, spectrum.dtype) ** 3), 0)
     return noise * (scale * mesh**3)
-
-
-def to_mesh(field_modes: Array) -> Array:
-    """The real field of modes `[..., N, N, N // 2 + 1]`."""
-    mesh = field_modes.shape[-2]
-    return jnp.fft.irfftn(field_modes, (mesh, mesh, mesh), AXES)

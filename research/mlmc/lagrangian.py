@@ -9,7 +9,7 @@ order is formed on the mesh without padding, as is usual: its shortest waves are
 import jax.numpy as jnp
 
 from research.core.types import Array, Float
-from research.mlmc import fields
+from research.mlmc import fields, fourier
 from research.mlmc.cosmology import Cosmology, expansion, growth, growth_rate, second_growth, second_growth_rate
 
 __all__ = ["first_order", "gradient", "inverse_laplacian", "particles", "second_order"]
@@ -26,7 +26,7 @@ def inverse_laplacian(source: Array, box: float | Float[Array, ""]) -> Array:
 def gradient(potential: Array, box: float | Float[Array, ""]) -> Float[Array, "3 N N N"]:
     """grad phi on the mesh, from modes of phi."""
     vector = fields.wave_vector(potential.shape[-2], box, potential.real.dtype)
-    return jnp.stack([fields.to_mesh(1j * component * potential) for component in vector])
+    return jnp.stack([fourier.backward(1j * component * potential) for component in vector])
 
 
 def first_order(delta: Array, box: float | Float[Array, ""]) -> Float[Array, "3 N N N"]:
@@ -41,12 +41,12 @@ def second_order(delta: Array, box: float | Float[Array, ""]) -> Float[Array, "3
     vector = fields.wave_vector(mesh, box, delta.real.dtype)
 
     def second(i, j):
-        return fields.to_mesh(-vector[i] * vector[j] * potential)
+        return fourier.backward(-vector[i] * vector[j] * potential)
 
     diagonal = [second(i, i) for i in range(3)]
     source = diagonal[0] * diagonal[1] + (diagonal[0] + diagonal[1]) * diagonal[2]
     source -= second(0, 1) ** 2 + second(0, 2) ** 2 + second(1, 2) ** 2
-    return gradient(inverse_laplacian(jnp.fft.rfftn(source, axes=fields.AXES), box), box)
+    return gradient(inverse_laplacian(fourier.forward(source), box), box)
 
 
 def particles(

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from research.core.types import Array, Float
-from research.mlmc import fields
+from research.mlmc import fields, fourier
 
 __all__ = ["deconvolved", "lattice", "paint", "read", "window"]
 
@@ -112,4 +112,4 @@ def window(mesh: int, dtype=jnp.float32) -> Float[Array, "N N H"]:
 def deconvolved(painted: Float[Array, "N N N"]) -> Array:
     """Modes `[N, N, N // 2 + 1]` of a painted mesh divided by the window: exact for a smooth density, and without
     remedy against its aliases, which matter in the upper half of the modes."""
-    return jnp.fft.rfftn(painted, axes=fields.AXES) / window(painted.shape[-1], painted.dtype)
+    return fourier.forward(painted) / window(painted.shape[-1], painted.dtype)

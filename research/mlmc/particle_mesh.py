@@ -22,7 +22,7 @@ from research.core import prng, status
 from research.core import validate as checks
 from research.core.loops import scan_steps
 from research.core.types import Array, Float, Int, Key
-from research.mlmc import fields, lagrangian, painting
+from research.mlmc import fields, fourier, lagrangian, painting
 from research.mlmc.cosmology import Cosmology, expansion, growth, growth_rate, integral, linear_power
 
 __all__ = [
@@ -115,7 +115,7 @@ def force(problem: Problem, params: Params, displacement: Float[Array, "3 N N N"
     """-grad phi at the particles, lap phi = delta of the particles themselves."""
     at = positions(problem, displacement, params.mesh)
     painted = painting.paint(at, params.mesh) * (params.mesh / params.particles) ** 3
-    potential = lagrangian.inverse_laplacian(jnp.fft.rfftn(painted, axes=fields.AXES), problem.box)
+    potential = lagrangian.inverse_laplacian(fourier.forward(painted), problem.box)
     return -painting.read(lagrangian.gradient(potential, problem.box), at)
 
 

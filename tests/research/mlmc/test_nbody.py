@@ -10,7 +10,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from research.core import prng
-from research.mlmc import cosmology, fields, lagrangian, painting, particle_mesh, spectra, tracers
+from research.mlmc import cosmology, fields, fourier, lagrangian, painting, particle_mesh, spectra, tracers
 
 FLAT = cosmology.Cosmology()
 BOX = 64.0
@@ -52,7 +52,7 @@ def test_noise_is_white_hermitian_and_the_same_at_every_resolution():
     coarse, fine = fields.white_noise(key, 8), fields.white_noise(key, 32)
     kept = np.r_[0:4, -3:0]
     np.testing.assert_array_equal(coarse[np.ix_(kept, kept, range(4))], fine[np.ix_(kept, kept, range(4))])
-    field = fields.to_mesh(fine)
+    field = fourier.backward(fine)
     np.testing.assert_allclose(jnp.fft.rfftn(field), fine, atol=1e-5)
     squares = np.abs(np.asarray(fine)[:, :, 1:16]) ** 2
     assert squares.mean() == pytest.approx(1, abs=6 / np.sqrt(squares.size))
@@ -182,7 +182,7 @@ def test_small_amplitudes_grow_linearly():
     def error(factors, size):
         expected = lagrangian.first_order(particle_mesh.linear_modes(problem, key, size), problem.box)
         found = simulate(4, factors, 1e-3, size, size)(key).displacement
-        modes, truth = (jnp.fft.rfftn(x, axes=fields.AXES)[:, :2, :2, :2].reshape(-1) for x in (found, expected))
+        modes, truth = (jnp.fft.rfftn(x, axes=fourier.AXES)[:, :2, :2, :2].reshape(-1) for x in (found, expected))
         return float(jnp.linalg.norm(modes - truth) / jnp.linalg.norm(truth))
 
     coarse, fine = error("fastpm", 16), error("fastpm", 32)
