@@ -128,7 +128,7 @@ def layout_of(
 def _check_mask(mask, shape) -> None:
     if mask is not None:
         checks.shape("mask", mask, shape)
-        checks.require(jnp.result_type(mask) == bool, "mask", "be boolean", jnp.result_type(mask))
+        checks.require(jnp.issubdtype(jnp.result_type(mask), jnp.bool_), "mask", "be boolean", jnp.result_type(mask))
 
 
 @jax.custom_jvp

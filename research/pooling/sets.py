@@ -5,7 +5,7 @@
 
 Elements that take no part touch neither outputs nor gradients, whatever they hold. All kinds are the same for elements
 in any order, up to the rounding of a reordered sum (T9, `set_bounds.reordering_error`). Sources: the kinds are those of
-`zaheer:17`; softmax with an inverse temperature of `stergiou:21`; power means of `radenovic:19`; GNP of `ko:23`.
+`zaheer:17`; softmax with an inverse temperature of `stergiou:21`; power means of `radenovic:19`; GNP of `ko:21`.
 
 Letters: `G` sets, `N` elements of a padded set, `M` elements in all, `D` channels, `n` elements of one set.
 """
@@ -241,7 +241,7 @@ def example(key) -> dict[str, Operator]:
             source="radenovic:19", params={"p": jnp.array([2.5, -1.5])}, positive=True,
         ),
         "set_gnp": operator(
-            "gnp", "n^-q (sum_i (|x_i| + eps)^p)^(1/p)", source="ko:23",
+            "gnp", "n^-q (sum_i (|x_i| + eps)^p)^(1/p)", source="ko:21",
             params={"p": jnp.array([2.0, -1.0]), "q": jnp.array([0.5, -1.0])}, positive=True,
         ),
         "set_lme": operator(
