@@ -87,7 +87,7 @@ def spanning_forest(
       senders, receivers: `[E]` ends, in [0, num_nodes); an undirected edge once or twice.
       num_nodes: M, static.
       edge_mask, node_mask: True takes part; None for all. An edge counts where both of its ends do.
-      levels: static; None for ceil(log2 M), which always suffices.
+      levels: static; None for floor(log2 M), which always suffices.
 
     Raises:
       ValueError: shapes do not fit.
@@ -96,7 +96,7 @@ def spanning_forest(
     """
     validate.at_least("num_nodes", num_nodes, 1)
     validate.same_length(scores=scores, senders=senders, receivers=receivers)
-    levels = max(1, (num_nodes - 1).bit_length()) if levels is None else levels
+    levels = max(1, num_nodes.bit_length() - 1) if levels is None else levels
     validate.at_least("levels", levels, 1)
     node_mask = jnp.ones(num_nodes, bool) if node_mask is None else node_mask
     live = (senders != receivers) & node_mask[senders] & node_mask[receivers]

@@ -89,9 +89,8 @@ def _check_edges(senders, receivers, edge_mask, graph_ids, num_nodes: int) -> No
     if validate.is_concrete(graph_ids) and len(live):
         ids, index = np.asarray(graph_ids), np.where(live, np.stack([senders, receivers]), 0)
         bad = np.flatnonzero(ids[index[0]] != ids[index[1]])
-        validate.require(
-            bad.size == 0, "senders, receivers", "join nodes of one graph", f"edge {tuple(index[:, bad[:1]].ravel())}"
-        )
+        edge = f"edge {tuple(index[:, bad[:1]].ravel().tolist())}"
+        validate.require(bad.size == 0, "senders, receivers", "join nodes of one graph", edge)
 
 
 def check_num_graphs(num_graphs: int, graph: Graph) -> None:

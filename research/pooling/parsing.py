@@ -179,7 +179,7 @@ def graph_parse(
       graph: undirected edges, each once (`simple_edges`).
       params: scorer and f.
       num_graphs: G, static.
-      rounds: static; None for ceil(log2 M), after which every connected graph is one node.
+      rounds: static; None for floor(log2 M), after which every connected graph is one node.
 
     Returns:
       the last graph, and the clusters of all rounds, `[rounds, ...]`. A graph that has no edge keeps its features.
@@ -187,7 +187,7 @@ def graph_parse(
     Source: `song:24`, algorithm 1.
     """
     graphs.check_num_graphs(num_graphs, graph)
-    rounds = max(1, (graph.x.shape[0] - 1).bit_length()) if rounds is None else rounds
+    rounds = max(1, graph.x.shape[0].bit_length() - 1) if rounds is None else rounds
     validate.at_least("rounds", rounds, 1)
 
     def one(graph, _):
