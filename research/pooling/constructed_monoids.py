@@ -6,14 +6,14 @@ Three that learn how an element enters the monoid, and in the last case the mono
   The identity is g^{-1}(0). As expressive as a sum, no more: what a sum cannot extrapolate, this cannot.
 * `TropicalPolynomials`: truncated polynomials over (min, +). The product of 1 + t^k-terms holds the sums of the k
   smallest elements, which stay bounded however many elements there are.
-* `CayleyTable`: a multiplication table of K states whose entries are distributions. Rounded to the likeliest entries it
-  is a finite table, and `table_defects` counts by exhaustion what it lacks of a commutative monoid: a table without
-  defects gives the same state for every order, every tree and every number of elements.
+* `CayleyTables`: multiplication tables of K states whose entries are distributions. Rounded to the likeliest entries,
+  `table_defects` counts by exhaustion what one lacks of a commutative monoid: a table without defects gives the same
+  state for every order, every tree and every number of elements.
 
-Sources: `ong:22` for the problem, `dinh:15` for additive couplings; conjugated sums, tropical polynomials and
-tables are ours. [derived]
+Source: ours, for the problem of `ong:22`; additive couplings are those of `dinh:15`.
 """
 
+import functools
 from typing import NamedTuple
 
 import equinox as eqx
@@ -27,7 +27,7 @@ from research.pooling import monoid
 from research.pooling.operator import Operator
 
 __all__ = [
-    "CayleyTable", "ConjugatedSum", "Couplings", "Defects", "TropicalPolynomials", "couple", "example", "hard_table",
+    "CayleyTables", "ConjugatedSum", "Couplings", "Defects", "TropicalPolynomials", "couple", "example", "hard_table",
     "tropical_matrix_product", "tropical_product", "table_defects", "table_product", "uncouple",
 ]  # fmt: skip
 
@@ -110,7 +110,7 @@ def tropical_product(a: Float[Array, "... K"], b: Float[Array, "... K"]) -> Floa
     for k in range(1, degree + 1):
         terms = [a[..., k - 1], b[..., k - 1]]
         terms += [a[..., i - 1] + b[..., k - i - 1] for i in range(1, k)]
-        found.append(jnp.min(jnp.stack(terms, axis=-1), axis=-1))
+        found.append(functools.reduce(jnp.minimum, terms))
     return jnp.stack(found, axis=-1)
 
 
@@ -156,13 +156,13 @@ class TropicalPolynomials(eqx.Module):
 
 
 def table_product(
-    table: Float[Array, "K K K"], p: Float[Array, "... K"], q: Float[Array, "... K"]
-) -> Float[Array, "... K"]:
-    """Distribution of the product of two independent states: sum_ij p_i q_j T_ij."""
-    return jnp.einsum("...i,...j,ijk->...k", p, q, table)
+    tables: Float[Array, "M K K K"], p: Float[Array, "... M K"], q: Float[Array, "... M K"]
+) -> Float[Array, "... M K"]:
+    """Distribution of the product of two independent states, for each of M tables: sum_ij p_i q_j T_ij."""
+    return jnp.einsum("...mi,...mj,mijk->...mk", p, q, tables)
 
 
-def hard_table(table: Float[Array, "K K K"]) -> Int[Array, "K K"]:
+def hard_table(table: Float[Array, "... K K K"]) -> Int[Array, "... K K"]:
     """The likeliest product of each pair of states."""
     return jnp.argmax(table, axis=-1).astype(jnp.int32)
 
@@ -191,54 +191,68 @@ def table_defects(table: Int[Array, "K K"]) -> Defects:
     return Defects(int((left != right).sum()), int((table != table.T).sum()), int(identity.sum()))
 
 
-class CayleyTable(eqx.Module):
-    """A learned multiplication of K states; an element enters as a distribution over them.
+class CayleyTables(eqx.Module):
+    """M learned multiplications of K states; an element enters each as a distribution over its states.
 
     State 0 is the identity and products do not depend on the order of two states, by construction; associativity is
-    learned, and proved or refuted by `table_defects(hard_table(self.table()))`.
+    learned, and proved or refuted by `table_defects` of each of `hard_table(self.tables())`.
     """
 
-    kernel: Float[Array, "D K"]
-    bias: Float[Array, " K"]
-    logits: Float[Array, "K K K"]
+    kernel: Float[Array, "D M*K"]
+    bias: Float[Array, " M*K"]
+    logits: Float[Array, "M K K K"]
 
     @classmethod
-    def create(cls, key: Key, inputs: int, states: int) -> "CayleyTable":
-        """Kernel N(0, 1 / D), table logits N(0, 1), bias 0."""
+    def create(cls, key: Key, inputs: int, states: int, tables: int = 1, scale: float = 1.0) -> "CayleyTables":
+        """Kernel entries N(0, scale^2), logits of products N(0, scale^2), bias 0.
+
+        A small scale starts near uniform distributions, which forget what they are multiplied with.
+        """
         checks.at_least("inputs", inputs, 1)
         checks.at_least("states", states, 2)
+        checks.at_least("tables", tables, 1)
+        checks.positive("scale", scale)
         one, other = jax.random.split(key)
-        kernel = jax.random.normal(one, (inputs, states)) / inputs**0.5
-        return cls(kernel, jnp.zeros(states), jax.random.normal(other, (states, states, states)))
+        kernel = scale * jax.random.normal(one, (inputs, tables * states))
+        logits = scale * jax.random.normal(other, (tables, states, states, states))
+        return cls(kernel, jnp.zeros(tables * states), logits)
 
-    def table(self) -> Float[Array, "K K K"]:
-        """Entry i, j is the distribution of the product of states i and j."""
-        soft = jax.nn.softmax(0.5 * (self.logits + jnp.swapaxes(self.logits, 0, 1)), axis=-1)
-        states = jnp.eye(soft.shape[-1], dtype=soft.dtype)
-        return soft.at[0].set(states).at[:, 0].set(states)
+    def tables(self) -> Float[Array, "M K K K"]:
+        """Entry m, i, j is the distribution of the product of states i and j of table m."""
+        soft = jax.nn.softmax((self.logits + jnp.swapaxes(self.logits, 1, 2)) / 2, axis=-1)
+        states = jnp.broadcast_to(jnp.eye(soft.shape[-1], dtype=soft.dtype), soft[:, 0].shape)
+        return soft.at[:, 0].set(states).at[:, :, 0].set(states)
 
-    def enter(self, x: Float[Array, "... D"]) -> Float[Array, "... K"]:
+    def enter(self, x: Float[Array, "... D"]) -> Float[Array, "... M K"]:
         """Distribution over states of each element."""
-        return jax.nn.softmax(_affine(x, self.kernel, self.bias), axis=-1)
+        logits = _affine(x, self.kernel, self.bias)
+        return jax.nn.softmax(logits.reshape(*logits.shape[:-1], *self.logits.shape[:2]), axis=-1)
 
     def __call__(
         self, x: Float[Array, "G N D"], mask: Bool[Array, "G N"], *, hard: bool = False
-    ) -> Float[Array, "G K"]:
-        """Distribution over states of each collection; that of an empty one is the identity.
+    ) -> Float[Array, "G M*K"]:
+        """Distributions over the states of each collection; those of an empty one are the identities.
 
         Args:
-          hard: round elements and table to their likeliest states: exact for any number of elements, no gradient.
+          hard: round elements and tables to their likeliest states: exact for any number of elements, no gradient.
         """
         monoid.check_collections(x, mask)
-        entered, table = self.enter(jnp.where(mask[..., None], x, 0)), self.table()
-        states = jnp.eye(entered.shape[-1], dtype=entered.dtype)
+        entered, tables = self.enter(jnp.where(mask[..., None], x, 0)), self.tables()
+        count, size = entered.shape[-2:]
+        identity = jnp.eye(size, dtype=entered.dtype)[0]
         if hard:
-            multiply = hard_table(table)
-            found = monoid.tree_reduce(lambda i, j: multiply[i, j], jnp.argmax(entered, axis=-1), mask, fill=0, empty=0)
-            return states[found]
-        return monoid.tree_reduce(
-            lambda p, q: table_product(table, p, q), entered, mask, fill=states[0], empty=states[0]
-        )
+            multiply, place = hard_table(tables), jnp.arange(count)
+            likeliest = jnp.argmax(entered, axis=-1)
+
+            def product(i, j):
+                return multiply[jnp.broadcast_to(place, i.shape), i, j]
+
+            found = jax.nn.one_hot(monoid.tree_reduce(product, likeliest, mask), size, dtype=entered.dtype)
+        else:
+            found = monoid.tree_reduce(
+                lambda p, q: table_product(tables, p, q), entered, mask, fill=identity, empty=identity
+            )
+        return found.reshape(x.shape[0], -1)
 
 
 def example(key: Key) -> dict[str, Operator]:
@@ -260,7 +274,7 @@ def example(key: Key) -> dict[str, Operator]:
             apply, TropicalPolynomials.create(keys[2], 4, 3), x, "coefficients of the (min, +) product of 1 + f(x_i) t",
             "ours", figure, mask, ("permutation",),
         ),
-        "Cayley table": Operator(
-            apply, CayleyTable.create(keys[3], 4, 3), x, "tree of sum_ij p_i q_j T_ij", "ours", figure, mask,
+        "Cayley tables": Operator(
+            apply, CayleyTables.create(keys[3], 4, 3, 2), x, "tree of sum_ij p_i q_j T_ij", "ours", figure, mask,
         ),
     }  # fmt: skip
