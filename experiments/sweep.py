@@ -1,139 +1,164 @@
-"""Expands a sweep into points, each of which is an ordinary run.
+"""Runs a sweep: here, on SLURM or on GKE; what is finished is skipped, what fails is recorded and the rest goes on.
 
     python -m experiments.sweep configs/regret/sweeps/regularization.py --list
-    python -m experiments.sweep configs/regret/sweeps/regularization.py | sh
+    python -m experiments.sweep configs/regret/sweeps/regularization.py                     # prints the commands
+    python -m experiments.sweep configs/regret/sweeps/regularization.py --submit --jobs=2   # runs them, two at a time
+    python -m experiments.sweep configs/halpern/sweeps/seeds.py --batch_points=125 --submit
+    python -m experiments.sweep configs/halpern/sweeps/seeds.py --launcher=slurm --batch_points=125 --jobs=8 \\
+        --option=partition=gpu --option=time=04:00:00
 
-A sweep file names the config it varies and returns its points; the helpers are passed in:
-
-    CONFIG = "configs/regret/synthetic.py"
-    def get_sweep(h):
-        return h.product({"seed": range(32)}, h.zipped({"algo.regularization": (0.1, 1.0), "run.chunk": (512, 1024)}))
+A sweep file names the config it varies and its points (`experiments.lib.points`). Each point is an ordinary run. With
+--batch_points=W, W points that differ in traced fields only are one compiled program (`experiments.lib.batch`), and
+--jobs processes share the batches: they may start and die at any time, on any machine that sees the root.
+Exit codes: 0 all points done; 1 a point failed or is unfinished; 2 usage; 3 all done, but replicates failed.
 """
 
 import argparse
-import itertools
+import os
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from experiments.lib import config as config_lib
-from experiments.lib.errors import Stop, UsageError
+from experiments.lib import backend, launchers, points, rundir
+from experiments.lib import mesh as mesh_lib
+from experiments.lib.command import told
+from experiments.lib.errors import EXIT_FAILED_REPLICATES, RunError, Stop, UsageError
+from experiments.lib.launchers import Job
 
-__all__ = ["Helpers", "Point", "expand"]
-
-Overrides = dict[str, Any]
-
-
-class Point(NamedTuple):
-    """One run of a sweep.
-
-    Attributes:
-      overrides: dotted field -> value.
-      resolved: the config with the overrides applied.
-      command: what runs it.
-    """
-
-    overrides: Overrides
-    resolved: config_lib.Resolved
-    command: str
+__all__ = ["main"]
 
 
-class Helpers:
-    """What a sweep file builds its points with; a list of points is a list of field -> value."""
-
-    @staticmethod
-    def product(*factors: Mapping[str, Iterable] | Sequence[Overrides]) -> list[Overrides]:
-        """Every combination of the factors; the last varies fastest.
-
-        Args:
-          *factors: field -> values, each field a factor of its own; or a list of points, which is one factor.
-
-        Raises:
-          UsageError: a field that two factors set.
-        """
-        lists: list[list[Overrides]] = []
-        for factor in factors:
-            if isinstance(factor, Mapping):
-                lists += [[{field: value} for value in values] for field, values in factor.items()]
-            else:
-                lists.append(list(factor))
-        return [_merged(combination) for combination in itertools.product(*lists)]
-
-    @staticmethod
-    def zipped(fields: Mapping[str, Iterable]) -> list[Overrides]:
-        """Fields that vary together: point i takes the i-th value of each.
-
-        Raises:
-          UsageError: fields with different numbers of values.
-        """
-        columns = {field: list(values) for field, values in fields.items()}
-        lengths = {field: len(values) for field, values in columns.items()}
-        if len(set(lengths.values())) > 1:
-            raise UsageError(f"zipped fields must have equally many values, got {lengths}.")
-        return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-
-def _merged(combination: Iterable[Overrides]) -> Overrides:
-    merged: Overrides = {}
-    for overrides in combination:
-        if twice := merged.keys() & overrides.keys():
-            raise UsageError(f"two factors of the sweep set {', '.join(sorted(twice))}.")
-        merged |= overrides
-    return merged
-
-
-def expand(reference: str) -> list[Point]:
-    """The points of a sweep file, every one of them checked.
-
-    Raises:
-      UsageError: no such file, no CONFIG, no point, a field or a value that the config refuses, or two equal points.
-    """
-    path, arg = config_lib.find(reference)
-    if arg:
-        raise UsageError(f"a sweep takes no argument, got {arg!r}.")
-    module = config_lib.load_module(path, "get_sweep")
-    base = getattr(module, "CONFIG", None)
-    if not isinstance(base, str):
-        raise UsageError(f'{reference} must name the config that it varies: CONFIG = "configs/...".')
-    points, seen = [], {}
-    for overrides in module.get_sweep(Helpers()):
-        resolved = config_lib.resolve(base, overrides)
-        if resolved.directory in seen:
-            raise UsageError(f"{reference} has two equal points: {seen[resolved.directory]} and {overrides}.")
-        seen[resolved.directory] = overrides
-        changes = [f"--config.{field}={value}" for field, value in overrides.items()]
-        command = ["python", "-m", f"experiments.{resolved.config.experiment}", f"--config={base}", *changes]
-        points.append(Point(overrides, resolved, shlex.join(command)))
-    if not points:
-        raise UsageError(f"{reference} has no points.")
-    return points
-
-
-def _state(folder: Path) -> str:
-    return "done" if (folder / "DONE").exists() else "unfinished" if (folder / "meta.json").exists() else "missing"
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m experiments.sweep", description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("sweep", help="sweep file, such as configs/regret/sweeps/regularization.py")
+    add("--root", default="runs", help="folder of all run directories (default: runs)")
+    add("--list", action="store_true", help="every point: state, directory, fields")
+    add("--launcher", choices=launchers.LAUNCHERS, default="local", help="where to run (default: local)")
+    add("--submit", action="store_true", help="run or submit; without it, print what would be")
+    add("--jobs", type=int, default=1, help="processes at once, or jobs that share the batches (default: 1)")
+    add("--batch_points", type=int, default=1, help="points of one compiled program (default: 1)")
+    add("--option", action="append", default=[], metavar="KEY=VALUE", help="passed on to SLURM or xpk; repeatable")
+    add("--mesh", default="rep:1", help="devices by axis, over which replicates are split (default: rep:1)")
+    add("--cpu_devices", type=int, default=0, help="rehearse so many devices on the CPU")
+    add("--checkpoint_steps", type=int, default=0, help="save the state every so many steps; 0 for never")
+    add("--checkpoint_minutes", type=float, default=5.0, help="save the state every so many minutes (default: 5)")
+    add("--compile_cache", default="", help='folder of compiled programs, "off" for none')
+    add("--allow_new_revision", action="store_true", help="go on with runs that other code began")
+    add("--figures", action="store_true", help="draw the quick look of every point")
+    add("--worker", type=int, default=None, help=argparse.SUPPRESS)
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the commands of unfinished points, or with --list all points and how they stand; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.sweep", description=__doc__.splitlines()[0])
-    parser.add_argument("sweep", help="sweep file, such as configs/regret/sweeps/regularization.py")
-    parser.add_argument("--root", default="runs", help="folder of all run directories (default: runs)")
-    parser.add_argument("--list", action="store_true", help="every point: state, directory, fields")
-    given = parser.parse_args(arguments)
+    """Returns the exit code."""
+    given = _parser().parse_args(arguments)
     try:
-        points = expand(given.sweep)
-    except Stop as stop:
-        print(f"error: {stop}", file=sys.stderr)
-        return stop.exit_code
-    for point in points:
-        folder = Path(given.root) / point.resolved.directory
+        for name in ("jobs", "batch_points"):
+            if getattr(given, name) < 1:
+                raise UsageError(f"--{name} must be at least 1, got {getattr(given, name)}.")
+        mesh_lib.parse(given.mesh)
+        manifest = points.expand(given.sweep)
         if given.list:
-            print(f"{_state(folder):<10} {folder}  {' '.join(f'{k}={v}' for k, v in point.overrides.items())}")
-        elif _state(folder) != "done":
-            print(point.command + ("" if given.root == "runs" else f" --root={shlex.quote(given.root)}"))
+            return _list(manifest, Path(given.root))
+        if given.worker is not None:
+            from experiments.lib import worker
+
+            return worker.work(manifest, given)
+        return _launch(manifest, given)
+    except Stop as stop:
+        return told(stop)
+    except OSError as error:
+        return told(RunError(str(error)))
+
+
+def _list(manifest: Sequence[points.Point], root: Path) -> int:
+    for point in manifest:
+        fields = " ".join(f"{name}={value}" for name, value in point.overrides.items())
+        print(f"{rundir.standing(root / point.resolved.directory):<12}{root / point.resolved.directory}  {fields}")
     return 0
+
+
+def _launch(manifest: Sequence[points.Point], given: argparse.Namespace) -> int:
+    root = Path(given.root)
+    unfinished = [point for point in manifest if rundir.standing(root / point.resolved.directory) != "done"]
+    jobs = _workers(given) if given.batch_points > 1 else [_alone(point, given) for point in unfinished]
+    if given.launcher == "local":
+        return _local(manifest, jobs if unfinished else [], given)
+    log = root / "logs" / Path(given.sweep).stem
+    chosen = launchers.options(given.option, ("cluster", "tpu-type") if given.launcher == "xpk" else ())
+    if not unfinished:
+        print(f"all {len(manifest)} points are done", file=sys.stderr)
+    elif given.launcher == "slurm":
+        if not given.submit:
+            print(launchers.slurm_text(jobs, chosen, log))
+        else:
+            print("submitted " + " ".join(launchers.slurm(jobs, chosen, log)))
+    elif not given.submit:
+        print("\n".join(shlex.join(command) for command in launchers.xpk_commands(jobs, chosen)))
+    else:
+        launchers.xpk(jobs, chosen)
+    return 0
+
+
+def _alone(point: points.Point, given: argparse.Namespace) -> Job:
+    return Job(point.resolved.directory.name, (*point.arguments, *_passed_on(given)))
+
+
+def _workers(given: argparse.Namespace) -> list[Job]:
+    """Processes that share the batches; each begins at another."""
+    stem = Path(given.sweep).stem
+    common = ["-m", "experiments.sweep", given.sweep, f"--batch_points={given.batch_points}", f"--jobs={given.jobs}"]
+    if given.figures:
+        common.append("--figures")
+    flags = [flag for flag in _passed_on(given) if flag != "--nofigures"]
+    return [Job(f"{stem}-{number}", (*common, *flags, f"--worker={number}")) for number in range(given.jobs)]
+
+
+def _passed_on(given: argparse.Namespace) -> list[str]:
+    parser, flags = _parser(), []
+    for name in ("root", "mesh", "cpu_devices", "checkpoint_steps", "checkpoint_minutes", "compile_cache"):
+        if getattr(given, name) != parser.get_default(name):
+            flags.append(f"--{name}={getattr(given, name)}")
+    if given.allow_new_revision:
+        flags.append("--allow_new_revision")
+    return flags if given.figures else [*flags, "--nofigures"]
+
+
+def _local(manifest: Sequence[points.Point], jobs: Sequence[Job], given: argparse.Namespace) -> int:
+    if not given.submit:
+        for job in jobs:
+            print(shlex.join(["python", *job.arguments]))
+        return 0
+    from experiments.lib.progress import Progress
+
+    root = Path(given.root)
+    root.mkdir(parents=True, exist_ok=True)
+    os.environ.update(backend.ONE_THREAD if given.jobs > 1 else {})
+    codes = {}
+    with Progress(Path(given.sweep).stem, len(jobs), unit="jobs") as progress:
+
+        def ended(job, code):
+            codes[job.name] = code
+            progress.update(len(codes))
+            if code not in (0, EXIT_FAILED_REPLICATES):
+                print(f"error: {job.name} ended with code {code}", file=sys.stderr)
+
+        launchers.together(jobs, given.jobs, ended)
+    return summary(manifest, root)
+
+
+def summary(manifest: Sequence[points.Point], root: Path) -> int:
+    """Says how the points stand, names those that are not done; returns the exit code."""
+    stands = [(point, rundir.standing(root / point.resolved.directory)) for point in manifest]
+    done = [point for point, how in stands if how == "done"]
+    hurt = [point for point in done if rundir.Run(root / point.resolved.directory).failed]
+    print(f"{len(done)} of {len(manifest)} points done" + (f", {len(hurt)} with failed replicates" if hurt else ""))
+    for point, how in stands:
+        if how != "done":
+            print(f"error: {how}: {root / point.resolved.directory}", file=sys.stderr)
+    return 1 if len(done) < len(manifest) else EXIT_FAILED_REPLICATES if hurt else 0
 
 
 if __name__ == "__main__":

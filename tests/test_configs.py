@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import sweep
 from experiments.lib import config as config_lib
+from experiments.lib import points
 from experiments.lib.config import CHECKOUT
 from experiments.lib.errors import UsageError
 
@@ -94,5 +94,5 @@ def test_the_hash_follows_the_numbers(path):
 
 @pytest.mark.parametrize("path", SWEEPS, ids=name)
 def test_every_sweep_expands(path):
-    points = sweep.expand(str(path))
-    assert len({point.resolved.directory for point in points}) == len(points) > 1
+    found = points.expand(str(path))
+    assert len({point.resolved.directory for point in found}) == len(found) > 1

@@ -173,7 +173,7 @@ def main(config, run, mesh):
     driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**spread(config))
-    panels_ep_scaling.quick_look(run)
+    run.look(panels_ep_scaling.quick_look)
 
 
 if __name__ == "__main__":

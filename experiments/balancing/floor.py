@@ -109,7 +109,7 @@ def main(config, run, mesh):
         asked = config.problem
         floor = regret_bounds.noise_floor(np.array(asked.tokens, float), asked.experts, asked.top_k)
         run.results(floor=floor, modulus=modulus)
-    panels_floor.quick_look(run)
+    run.look(panels_floor.quick_look)
 
 
 if __name__ == "__main__":

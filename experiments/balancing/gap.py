@@ -134,7 +134,7 @@ def main(config, run, mesh):
     (_, drawn), _ = driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**others(config, drawn))
-    panels_gap.quick_look(run)
+    run.look(panels_gap.quick_look)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def main(config, run, mesh):
         scores = np.asarray(problems.scores)
         run.results(optimum=[oracles.linear_program(one, config.problem.top_k, equal_loads=True).value
                              for one in scores])  # fmt: skip
-    panels_lagrangian.quick_look(run)
+    run.look(panels_lagrangian.quick_look)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def main(config, run, mesh):
 
     driver.drive(lm_program.program(config, mesh), config, run)
     run.results(**lm_program.recorded(config))
-    panels_lm_schedules.quick_look(run)
+    run.look(panels_lm_schedules.quick_look)
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ def main(config, run, mesh):
     data, state = driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(milliseconds=milliseconds(config, data, state))
-    panels_operators.quick_look(run)
+    run.look(panels_operators.quick_look)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def main(config, run, mesh):
     from experiments.lib import driver
 
     driver.drive(program(config, mesh), config, run)
-    panels_preference.quick_look(run)
+    run.look(panels_preference.quick_look)
 
 
 if __name__ == "__main__":

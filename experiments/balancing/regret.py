@@ -146,7 +146,7 @@ def main(config, run, mesh):
     ((problem, _, _), _), _ = driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**predictions(config, problem))
-    panels_regret.quick_look(run)
+    run.look(panels_regret.quick_look)
 
 
 if __name__ == "__main__":

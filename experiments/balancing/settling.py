@@ -56,7 +56,7 @@ def main(config, run, mesh):
     (_, (_, time, band, _)), _ = driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(time=time, band=band)
-    panels_settling.quick_look(run)
+    run.look(panels_settling.quick_look)
 
 
 if __name__ == "__main__":

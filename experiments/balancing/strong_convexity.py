@@ -78,7 +78,7 @@ def main(config, run, mesh):
     from experiments.lib import driver
 
     driver.drive(program(config, mesh), config, run)
-    panels_strong_convexity.quick_look(run)
+    run.look(panels_strong_convexity.quick_look)
 
 
 if __name__ == "__main__":

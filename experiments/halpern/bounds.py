@@ -161,7 +161,7 @@ def main(config, run, mesh):
     data, _ = driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**allowed(config, data))
-    panels_bounds.quick_look(run)
+    run.look(panels_bounds.quick_look)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def main(config, run, mesh):
     from experiments.lib import driver
 
     driver.drive(program(config, mesh), config, run)
-    panels_break_even.quick_look(run)
+    run.look(panels_break_even.quick_look)
 
 
 if __name__ == "__main__":

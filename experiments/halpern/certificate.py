@@ -80,7 +80,7 @@ def main(config, run, mesh):
     groups, _ = driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**certificates(config), first=[start(cases["problem"]) for cases in groups])
-    panels_certificate.quick_look(run)
+    run.look(panels_certificate.quick_look)
 
 
 def start(problem):

@@ -79,7 +79,7 @@ def main(config, run, mesh):
     from experiments.lib import driver
 
     driver.drive(program(config, mesh), config, run)
-    panels_contest.quick_look(run, "game")
+    run.look(panels_contest.quick_look, "game")
 
 
 if __name__ == "__main__":

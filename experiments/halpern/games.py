@@ -96,7 +96,7 @@ def main(config, run, mesh):
     groups, _ = driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**predictions(groups))
-    panels_contest.quick_look(run, "games")
+    run.look(panels_contest.quick_look, "games")
 
 
 def predictions(groups):

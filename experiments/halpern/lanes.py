@@ -82,7 +82,7 @@ def main(config, run, mesh):
     (problem, _), _ = driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**count(config, problem))
-    panels_lanes.quick_look(run)
+    run.look(panels_lanes.quick_look)
 
 
 def count(config, problem):

@@ -83,7 +83,7 @@ def main(config, run, mesh):
     if not run.results and config.problem.source == "synthetic" and not config.problem.box:
         inclusion = jax.tree.map(lambda leaf: leaf[0], case["problem"].inclusion)
         run.results(**bound(inclusion, config.problem.epochs[-1]))
-    panels_least_squares.quick_look(run)
+    run.look(panels_least_squares.quick_look)
 
 
 def bound(inclusion, epochs):

@@ -65,7 +65,7 @@ def main(config, run, mesh):
     if config.problem.kind == "online" and config.problem.compared:
         run.results(certified=_certified(config))
     _measure(config, run)
-    panels_lp.quick_look(run)
+    run.look(panels_lp.quick_look)
 
 
 def _certified(config):

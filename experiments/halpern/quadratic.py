@@ -52,7 +52,7 @@ def main(config, run, mesh):
     from experiments.lib import driver
 
     driver.drive(program(config, mesh), config, run)
-    panels_contest.quick_look(run, "quadratic")
+    run.look(panels_contest.quick_look, "quadratic")
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def main(config, run, mesh):
         found = independent(config.problem, config.problem.shift)
         found["unshifted"] = independent(config.problem, 0.0)["saddle"]
         run.results(**found, **ours(config, case["problem"], states[TOLD][1]))
-    panels_robust.quick_look(run)
+    run.look(panels_robust.quick_look)
 
 
 def ours(config, problem, points):

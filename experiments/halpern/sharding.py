@@ -104,7 +104,7 @@ def main(config, run, mesh):
     driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**spread(config))
-    panels_sharding.quick_look(run)
+    run.look(panels_sharding.quick_look)
 
 
 if __name__ == "__main__":

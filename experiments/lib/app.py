@@ -12,7 +12,6 @@ import contextlib
 import os
 import shlex
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -47,6 +46,7 @@ def _flags(default_config: str) -> flags.FlagValues:
                        flag_values=values)  # fmt: skip
     text("data_dir", "", "Folder that holds data sets already; default: the cache.", flag_values=values)
     text("adult_reconstruction", "", "File of the reconstructed Adult data.", flag_values=values)
+    switch("figures", True, "Draw a quick look at the end.", flag_values=values)
     switch("quiet", False, "No progress and no path at the end.", flag_values=values)
     return values
 
@@ -120,7 +120,7 @@ def _execute(main: Callable, resolved, sizes: dict[str, int], values: flags.Flag
             resolved, Path(values.root), command=command, overwrite=values.overwrite,
             allow_new_revision=values.allow_new_revision,
         ) as run:  # fmt: skip
-            with _ends_recorded(run):
+            with recorder.ends_recorded(run):
                 _perform(main, resolved, sizes, values, run, notice)
             return _finished(run, values.quiet)
     except Stop as stop:
@@ -144,28 +144,11 @@ def _perform(main: Callable, resolved, sizes: dict[str, int], values: flags.Flag
     checkpoints = checkpoint.Checkpoints(
         run.path / "checkpoints", run.say, every_steps=values.checkpoint_steps, every_minutes=values.checkpoint_minutes
     )
-    run.controls = driver.Controls(checkpoints, notice, values.quiet)
+    run.controls = driver.Controls(checkpoints, notice, values.quiet, values.figures)
     with contextlib.closing(checkpoints):
         main(resolved.config, run, mesh)
     with notice.deferred():  # a signal that comes now is too late to matter
         run.finish()
-
-
-@contextlib.contextmanager
-def _ends_recorded(run):
-    """Writes into `meta.json` why an attempt ended, and the traceback into `log.txt`."""
-    from experiments.lib.errors import Interrupted
-
-    try:
-        yield
-    except Interrupted as stop:
-        run.say(str(stop), to_terminal=False)
-        run.abandon("interrupted", stop.signal_name)
-        raise
-    except Exception as error:
-        run.say(traceback.format_exc().rstrip(), to_terminal=False)
-        run.abandon("failed", f"{type(error).__name__}: {one_line(error)}")
-        raise
 
 
 def _finished(run, quiet: bool) -> int:

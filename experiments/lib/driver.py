@@ -24,6 +24,8 @@ class Controls(NamedTuple):
     checkpoints: Checkpoints
     notice: Notice
     quiet: bool = False
+    figures: bool = True  # whether `Recorder.look` draws
+    ended: tuple[Any, Any] | None = None  # `(data, state)` after the last step, where a batch has come to it already
 
 
 def drive(program: Program, config, run: Recorder) -> tuple[Any, Any]:
@@ -45,8 +47,10 @@ def drive(program: Program, config, run: Recorder) -> tuple[Any, Any]:
     import jax
 
     _check_fields(program, config)
+    if run.controls.ended is not None:
+        return run.controls.ended
     num_steps, chunk = config.run.num_steps, config.run.chunk
-    checkpoints, notice, quiet = run.controls
+    checkpoints, notice, quiet = run.controls[:3]
     data, state = program.init()
     state = _as_arrays(state)
     _check_layout(program.abstract_args, (data, state))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from experiments.lib.errors import RunError
 
-__all__ = ["held"]
+__all__ = ["held", "is_held"]
 
 
 @contextlib.contextmanager
@@ -29,3 +29,15 @@ def held(folder: Path) -> Iterator[None]:
         file.write(f"process {os.getpid()} on {platform.node()}\n")
         file.flush()
         yield
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process holds `folder/.lock`."""
+    try:
+        with open(folder / ".lock") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

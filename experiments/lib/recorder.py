@@ -14,21 +14,23 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from experiments.lib import files, locks, provenance, rundir
+from experiments.lib.command import one_line
 from experiments.lib.config import Resolved
-from experiments.lib.errors import RunError
+from experiments.lib.errors import Interrupted, RunError
 from experiments.lib.journal import Journal, Row, read_rows, stack
 
 if TYPE_CHECKING:
     from experiments.lib.driver import Controls
 
-__all__ = ["Recorder", "opened"]
+__all__ = ["Recorder", "ends_recorded", "opened"]
 
 
 class _Results(dict):
@@ -70,6 +72,21 @@ def opened(
             _clear(folder)
         recorder = Recorder(folder, resolved, command, allow_new_revision)
         yield recorder
+
+
+@contextlib.contextmanager
+def ends_recorded(run: Recorder) -> Iterator[None]:
+    """Writes into `meta.json` why an attempt ended, and the traceback into `log.txt`."""
+    try:
+        yield
+    except Interrupted as stop:
+        run.say(str(stop), to_terminal=False)
+        run.abandon("interrupted", stop.signal_name)
+        raise
+    except Exception as error:
+        run.say(traceback.format_exc().rstrip(), to_terminal=False)
+        run.abandon("failed", f"{type(error).__name__}: {one_line(error)}")
+        raise
 
 
 def _clear(folder: Path) -> None:
@@ -289,6 +306,11 @@ class Recorder(rundir.Run):
         """Path of a quick-look figure, in a folder that exists."""
         (self.path / "figures").mkdir(exist_ok=True)
         return self.path / "figures" / name
+
+    def look(self, draw: Callable[..., None], *args: Any) -> None:
+        """Draws the quick look, `draw(run, *args)`, unless this process draws none."""
+        if self.controls is None or self.controls.figures:
+            draw(self, *args)
 
     def say(self, text: str, *, to_terminal: bool = True) -> None:
         """One line (or a traceback) to stderr and `log.txt`; a full disk does not silence the first."""

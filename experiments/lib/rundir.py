@@ -24,10 +24,10 @@ import ml_collections
 import numpy as np
 
 from experiments.lib import config as config_lib
-from experiments.lib import files, journal
+from experiments.lib import files, journal, locks
 from experiments.lib.errors import RunError
 
-__all__ = ["SCHEMA", "UPGRADES", "Run", "find", "load"]
+__all__ = ["SCHEMA", "UPGRADES", "Run", "find", "load", "standing"]
 
 #: Version of the layout. A change that old directories do not follow raises it and adds an upgrade.
 SCHEMA = 1
@@ -124,3 +124,16 @@ def load(path: Path | str) -> Run:
 def find(reference: str, root: Path | str = "runs", overrides: dict[str, Any] | None = None) -> Path:
     """Where the run of a config (`path.py[:arg]`) lives under `root`, whether it exists or not."""
     return Path(root) / config_lib.resolve(reference, overrides).directory
+
+
+def standing(folder: Path) -> str:
+    """How a run stands: missing, running, killed, interrupted, failed or done."""
+    if (folder / "DONE").exists():
+        return "done"
+    try:
+        status = json.loads((folder / "meta.json").read_text())["status"]
+    except FileNotFoundError:
+        return "missing"
+    if status != "running":
+        return status
+    return "running" if locks.is_held(folder) else "killed"

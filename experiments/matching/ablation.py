@@ -55,7 +55,7 @@ def main(config, run, mesh):
     from experiments.matching import panels_ablation
 
     driver.drive(program(config, mesh), config, run)
-    panels_ablation.quick_look(run)
+    run.look(panels_ablation.quick_look)
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def main(config, run, mesh):
     (_, keys), _ = driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**optima(config, keys))
-    panels_assortment.quick_look(run)
+    run.look(panels_assortment.quick_look)
 
 
 def optima(config, keys):

@@ -62,7 +62,7 @@ def main(config, run, mesh):
     (_, problems), _ = driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**settled(config, problems))
-    panels_bidding.quick_look(run)
+    run.look(panels_bidding.quick_look)
 
 
 def settled(config, problems):

@@ -64,7 +64,7 @@ def main(config, run, mesh):
     driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(naive_slack=audits.naive_slack(GRID, GRID), grid=GRID)
-    panels_law.quick_look(run)
+    run.look(panels_law.quick_look)
 
 
 if __name__ == "__main__":

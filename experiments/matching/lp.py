@@ -47,7 +47,7 @@ def main(config, run, mesh):
 
     (_, drawn), _ = driver.drive(program(config, mesh), config, run)
     peers(config, run, drawn)
-    panels_lp.quick_look(run)
+    run.look(panels_lp.quick_look)
 
 
 def peers(config, run, drawn):

@@ -93,7 +93,7 @@ def main(config, run, mesh):
     (_, (_, batch)), _ = driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**price_path(config, batch))
-    panels_mechanism.quick_look(run)
+    run.look(panels_mechanism.quick_look)
 
 
 def price_path(config, batch):

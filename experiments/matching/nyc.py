@@ -66,7 +66,7 @@ def main(config, run, mesh):
         data, first = nyc.load(config.problem.source), config.problem.first_quarter
         shown = data.counts[config.problem.weekday, first : first + config.problem.quarters]
         run.results(position=data.positions, pickups=shown.sum(axis=0))
-    panels_nyc.quick_look(run)
+    run.look(panels_nyc.quick_look)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def main(config, run, mesh):
     instances = jax.tree.map(lambda leaf: leaf[0], drawn)
     clocks(config, run, jax.tree.map(lambda leaf: leaf[0], instances))
     run.results(**benchmarks(config, instances))
-    panels_philosopher.quick_look(run)
+    run.look(panels_philosopher.quick_look)
 
 
 def clocks(config, run, instance):

@@ -51,7 +51,7 @@ def main(config, run, mesh):
         flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), instances)
         found = contenders.ex_ante_values(flat)
         run.results(**{name: array.reshape(replicates, num_cases).T for name, array in found.items()})
-    panels_ratio.quick_look(run)
+    run.look(panels_ratio.quick_look)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def main(config, run, mesh):
             lp=[stochastic_oracles.matching_program(one.success, one.weights)[0] for one in made],
             optimum=[float(stochastic_rewards.optimum(m)) if s else 0.0 for m, s in zip(made, small, strict=True)],
         )
-    panels_rewards.quick_look(run)
+    run.look(panels_rewards.quick_look)
 
 
 if __name__ == "__main__":

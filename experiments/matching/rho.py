@@ -55,7 +55,7 @@ def main(config, run, mesh):
     driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**closed_forms(config))
-    panels_rho.quick_look(run)
+    run.look(panels_rho.quick_look)
 
 
 def closed_forms(config):

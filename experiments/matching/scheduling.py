@@ -61,7 +61,7 @@ def main(config, run, mesh):
     (_, keys), _ = driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**maximin_shares(config, keys), **adversaries(config))
-    panels_scheduling.quick_look(run)
+    run.look(panels_scheduling.quick_look)
 
 
 def maximin_shares(config, keys):

@@ -68,7 +68,7 @@ def main(config, run, mesh):
     driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**exact(config))
-    panels_worst_case.quick_look(run)
+    run.look(panels_worst_case.quick_look)
 
 
 def exact(config):

@@ -70,7 +70,7 @@ def main(config, run, mesh):
     driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**references(config), **rules(config), **fixed_levels(config))
-    panels_applications.quick_look(run)
+    run.look(panels_applications.quick_look)
 
 
 def references(config):

@@ -92,7 +92,7 @@ def main(config, run, mesh):
     driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**analysis(config, run.curves))
-    panels_carpool.quick_look(run)
+    run.look(panels_carpool.quick_look)
 
 
 def analysis(config, curves):

@@ -41,7 +41,7 @@ def main(config, run, mesh):
     driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**stopped(config))
-    panels_deadline.quick_look(run)
+    run.look(panels_deadline.quick_look)
 
 
 def stopped(config):

@@ -75,7 +75,7 @@ def main(config, run, mesh):
     if not run.results:
         run.results(wnv=[second_moments.best_rate(walks.walk(name))[1] for name in config.problem.adaptive])
     files.replace(run.figure("levels.txt"), level_text.text(run))
-    panels_multilevel.quick_look(run)
+    run.look(panels_multilevel.quick_look)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def main(config, run, mesh):
     driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**nested_estimates(config))
-    panels_rates.quick_look(run)
+    run.look(panels_rates.quick_look)
 
 
 def allocations(config, depth):

@@ -68,7 +68,7 @@ def main(config, run, mesh):
     _, state = driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(top=np.asarray(state["top"]).swapaxes(0, 1), **exact(config))
-    panels_tails.quick_look(run)
+    run.look(panels_tails.quick_look)
 
 
 def exact(config):

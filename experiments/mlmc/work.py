@@ -93,7 +93,7 @@ def main(config, run, mesh):
         outside = math.prod(map(len, config.problem.outside)) if config.problem.outside else 0
         closed = {"closed": closed_form(problem, grid, config.algo.b[0])} if problem.depth == 1 else {}
         run.results(rates=grid, nets=nets(config), inside=len(grid) - outside, exact=problem.exact, **closed)
-    panels_work.quick_look(run)
+    run.look(panels_work.quick_look)
 
 
 def closed_form(problem, grid, base):

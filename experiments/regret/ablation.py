@@ -18,7 +18,7 @@ def main(config, run, mesh):
     from experiments.regret import panels_ablation, sources, variants
 
     variants.drive(config, run, mesh, sources.medical(config.problem.source))
-    panels_ablation.quick_look(run)
+    run.look(panels_ablation.quick_look)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def main(config, run, mesh):
     from experiments.regret import panels, protocol, sources
 
     protocol.drive(config, run, mesh, sources.adult(config.problem.source))
-    panels.quick_look(run)
+    run.look(panels.quick_look)
 
 
 if __name__ == "__main__":

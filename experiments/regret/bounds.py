@@ -20,7 +20,7 @@ def main(config, run, mesh):
     from experiments.regret import panels_bounds, stress
 
     stress.drive(config, run, mesh)
-    panels_bounds.quick_look(run)
+    run.look(panels_bounds.quick_look)
 
 
 if __name__ == "__main__":

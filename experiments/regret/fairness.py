@@ -23,7 +23,7 @@ def main(config, run, mesh):
         run.results(**fair_learners.majority_line(data, state))
     if "hoeffding_accuracy" not in run.results:
         run.results(**fair_learners.hoeffding(data, run.curves["step"]))
-    panels_fairness.quick_look(run)
+    run.look(panels_fairness.quick_look)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def main(config, run, mesh):
     from experiments.regret import panels_groups
 
     driver.drive(program(config, mesh), config, run)
-    panels_groups.quick_look(run)
+    run.look(panels_groups.quick_look)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def main(config, run, mesh):
     from experiments.regret import panels_paths, traffic
 
     driver.drive(traffic.program(config, mesh), config, run)
-    panels_paths.quick_look(run)
+    run.look(panels_paths.quick_look)
 
 
 if __name__ == "__main__":

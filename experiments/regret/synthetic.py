@@ -16,7 +16,7 @@ def main(config, run, mesh):
     from experiments.regret import panels, protocol, sources
 
     protocol.drive(config, run, mesh, sources.synthetic(**config.problem))
-    panels.quick_look(run)
+    run.look(panels.quick_look)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def program(config, mesh):
 
     abstract = jax.eval_shape(init)
     abstract_args = (sharding.replicated(abstract[0], mesh), sharding.split_replicates(abstract[1], mesh))
-    return Program(init, advance, abstract_args, ("problem.drift",), {"coordinate": ("first", "second")})
+    return Program(init, advance, abstract_args, ("seed", "problem.drift"), {"coordinate": ("first", "second")})
 
 
 def main(config, run, mesh):

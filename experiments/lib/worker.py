@@ -1,0 +1,50 @@
+"""One process of a sweep in batches: goes round the batches until each is done, failed, or in another's hands."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.lib import backend, batch, rundir, signals
+from experiments.lib import mesh as mesh_lib
+from experiments.lib.errors import EXIT_FAILED_REPLICATES
+from experiments.lib.points import Point
+
+__all__ = ["work"]
+
+
+def work(manifest: Sequence[Point], given: argparse.Namespace) -> int:
+    """Runs batches of the manifest, beginning at this worker's; returns the exit code.
+
+    Raises:
+      Interrupted: a signal asked for the end; what is done is saved.
+    """
+    root = Path(given.root)
+    first = manifest[0].resolved
+    backend.prepare_environment(cpu_devices=given.cpu_devices)
+    notice = signals.Notice()
+    with notice.installed():
+        warning = backend.configure(
+            first.config.numerics, cpu_devices=given.cpu_devices, compile_cache=given.compile_cache
+        )
+        if warning:
+            print(warning, file=sys.stderr)
+        mesh = mesh_lib.build(mesh_lib.parse(given.mesh))
+        module = importlib.import_module(f"experiments.{first.config.experiment}")
+        fields = module.program(first.config, mesh).traced_fields
+        batches = batch.form(manifest, given.batch_points, fields)
+        start = given.worker * len(batches) // given.jobs
+        how = batch.Options(
+            given.checkpoint_steps, given.checkpoint_minutes, given.allow_new_revision, given.figures, quiet=True
+        )
+        failures: dict[Path, str] = {}
+        for one in [*batches[start:], *batches[:start]]:
+            found = batch.run(module, one, root, mesh, notice, how)
+            for place, why in found.items():
+                print(f"error: {root / place}: {why}", file=sys.stderr)
+            failures |= found
+    if failures:
+        return 1
+    done = [rundir.Run(root / point.resolved.directory) for point in manifest]
+    return EXIT_FAILED_REPLICATES if any(run.finished and run.failed for run in done) else 0
