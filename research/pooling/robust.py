@@ -3,7 +3,8 @@
 What a minority can do to each of them is in `robust_bounds` (theorem T19): the coordinate median and the geometric
 median stay within a multiple of the spread of the others for any f < N/2 bad vectors, the trimmed mean for f up to what
 it drops, the mean for none. The flag aggregator is in `flag`.
-Source: `weiszfeld:37` with the test of data points and the step away from them of `vardi:00`; `yin:18` for median and trimmed mean.
+Source: `weiszfeld:37` with the test of data points and the step away from them of `vardi:00`; `yin:18` for median and
+trimmed mean.
 
 Letters: `N` vectors of `D` entries; leading axes are batches.
 """

@@ -27,8 +27,8 @@ from research.pooling import supernet
 from research.pooling.supernet import Network
 
 __all__ = [
-    "Balanced", "Info", "Params", "Problem", "Result", "State", "accuracies", "balance", "example", "init", "ranking",
-    "run", "step",
+    "Balanced", "Info", "Params", "Problem", "Result", "State", "accuracies", "accuracy", "balance", "example", "init",
+    "ranking", "run", "step",
 ]  # fmt: skip
 
 
@@ -201,10 +201,8 @@ def step(problem: Problem, params: Params, state: State) -> tuple[State, Info]:
     first, last = params.learning_rate
     velocity = jax.tree.map(lambda v, g: params.momentum * v + g, velocity, gradient)
     weights = jax.tree.map(lambda w, v: (w - (last + (first - last) * rate) * v).astype(w.dtype), weights, velocity)
-    _, accuracy = supernet.choose(
-        losses, configuration, weights, *batch(keys[3], problem.held_images, problem.held_labels)
-    )
-    kept = params.memory * state.preference[configuration, network] + (1 - params.memory) * accuracy
+    _, seen = supernet.choose(losses, configuration, weights, *batch(keys[3], problem.held_images, problem.held_labels))
+    kept = params.memory * state.preference[configuration, network] + (1 - params.memory) * seen
     preference = state.preference.at[configuration, network].set(kept.astype(state.preference.dtype))
     probability = jax.lax.cond(
         (state.step + 1) % params.epoch == 0, lambda: _probability(params, preference, state.step + 1),
@@ -214,7 +212,7 @@ def step(problem: Problem, params: Params, state: State) -> tuple[State, Info]:
         lambda every, one: every.at[network].set(one), (state.weights, state.velocity), (weights, velocity)
     )
     new = State(state.step + 1, state.key, weights, velocity, preference, probability)
-    return new, Info(configuration, network.astype(jnp.int32), loss, accuracy)
+    return new, Info(configuration, network.astype(jnp.int32), loss, seen)
 
 
 def run(problem: Problem, params: Params, key: Key | None = None, *, state: State | None = None) -> Result:
@@ -224,18 +222,22 @@ def run(problem: Problem, params: Params, key: Key | None = None, *, state: Stat
     return Result(state.preference, state, trace, status.of(state))
 
 
-def accuracies(problem: Problem, state: State) -> Float[Array, "A M"]:
-    """Of all configurations in all networks on all validation pictures, normalised by their own moments."""
+def accuracy(problem: Problem, weights: Any, configuration: Int[Array, ""]) -> Float[Array, ""]:
+    """Of one network with one configuration, on all validation pictures, normalised by their own moments; in [0, 1]."""
 
     def one(loss):
         return lambda weights: loss(weights, problem.held_images, problem.held_labels)[1]
 
-    branches = tuple(one(loss) for loss in _losses(problem))
+    return supernet.choose(tuple(one(loss) for loss in _losses(problem)), configuration, weights)
+
+
+def accuracies(problem: Problem, weights: Any) -> Float[Array, "A M"]:
+    """`accuracy` of all configurations in all of M networks, one after another."""
 
     def row(configuration):
-        return jax.lax.map(lambda weights: supernet.choose(branches, configuration, weights), state.weights)
+        return jax.lax.map(lambda one: accuracy(problem, one, configuration), weights)
 
-    return jax.lax.map(row, jnp.arange(len(branches)))
+    return jax.lax.map(row, jnp.arange(len(problem.placements)))
 
 
 def ranking(
