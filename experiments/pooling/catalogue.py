@@ -14,8 +14,8 @@ _HEAD = """# Every pooling operator
 
 Written by `python -m experiments.pooling.catalogue` from the modules' examples; a test keeps it so. Invariants are
 asserted in double precision on random inputs (`tests/test_pooling_conformance.py`), as are, for every operator:
-padding and masked elements touch neither outputs nor gradients, to the bit; gradients are derivatives; entries of a batch do not
-see each other.
+padding and masked elements touch neither outputs nor gradients, to the bit; gradients are derivatives; entries of a
+batch do not see each other.
 
 | module | operator | formula | source | invariants | parameters | figure |
 |---|---|---|---|---|---|---|
