@@ -20,6 +20,7 @@ import numpy as np
 from research.core import validate
 from research.pooling import geometry as geometry_lib
 from research.pooling import separable
+from research.pooling.window_slices import Spec, elements
 
 __all__ = ["KINDS", "window_pool"]
 
@@ -97,7 +98,7 @@ def window_pool(
     mask = _checked_mask(mask, x.shape)
     params = _checked_params(kind, params, x.shape[-1])
     eps = params.get("eps", 0.0)
-    spec = separable.Spec(kind, eps, geometry, count_include_pad, grad, ties)
+    spec = Spec(kind, eps, geometry, count_include_pad, grad, ties)
     return _compose(spec, x, mask, params, impl)
 
 
@@ -153,14 +154,14 @@ def _compose(spec, x, mask, params, impl):
         inside = x if mask is None else jnp.where(mask[..., None], x, 1)
         logs = jnp.log(jnp.maximum(inside, jnp.asarray(spec.eps, x.dtype)))
         y = jnp.exp(run(spec._replace(kind="avg", count_include_pad=False), logs))
-        return y if mask is None else jnp.where(separable.elements(spec.geometry, mask) > 0, y, 0).astype(x.dtype)
+        return y if mask is None else jnp.where(elements(spec.geometry, mask) > 0, y, 0).astype(x.dtype)
     if spec.kind == "mixed":
         share = jnp.asarray(params["a"], x.dtype)
         largest, mean = run(spec._replace(kind="max"), x), run(spec._replace(kind="avg"), x)
         share = share.reshape((1,) * (x.ndim - share.ndim) + share.shape)
         return mean + share * (largest - mean)
     if spec.kind == "gnp":
-        n = separable.elements(spec.geometry, mask).astype(x.dtype)
+        n = elements(spec.geometry, mask).astype(x.dtype)
         y = run(spec._replace(kind="lp"), x, params["p"])
         return y * jnp.maximum(n, 1) ** -_channels(params["q"], x)
     if spec.kind in ("lme", "lse"):
