@@ -53,7 +53,7 @@ def threshold_weights(
     wide = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
     mask = jnp.ones(scores.shape, bool) if mask is None else mask
     mu = jnp.broadcast_to(jnp.asarray(mu, wide.dtype), rows)[..., None]
-    return _weights(jnp.where(mask, wide, 0), mu, mask, steps).astype(scores.dtype)
+    return _solution(jnp.where(mask, wide, 0), mu, mask, steps)[0].astype(scores.dtype)
 
 
 def soft_top_k(
@@ -83,9 +83,11 @@ def soft_top_k(
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
-def _weights(scores, mu, mask, steps):
+def _solution(scores, mu, mask, steps):
+    """Weights, and the shift b that gives them."""
     count = jnp.maximum(mask.sum(axis=-1, keepdims=True), 1)
-    return jnp.where(mask, jax.nn.sigmoid(_shift(scores, mu, mask, count, steps) + scores) / mu, 0)
+    shift = _shift(scores, mu, mask, count, steps)
+    return jnp.where(mask, jax.nn.sigmoid(shift + scores) / mu, 0), shift
 
 
 def _shift(scores, mu, mask, count, steps):
@@ -112,20 +114,21 @@ def _shift(scores, mu, mask, count, steps):
     return jax.lax.fori_loop(0, steps, step, (low, high, start))[2]
 
 
-@_weights.defjvp
-def _weights_jvp(steps, primals, tangents):
+@_solution.defjvp
+def _solution_jvp(steps, primals, tangents):
     (scores, mu, mask), (of_scores, of_mu, _) = primals, tangents
-    alpha = _weights(scores, mu, mask, steps)
+    alpha, shift = _solution(scores, mu, mask, steps)
     share = alpha * mu
     slope = share * (1 - share)
     # d / sum d is a softmax of log d: where every sigmoid is saturated d vanishes, and its direction does not.
-    count = jnp.maximum(mask.sum(axis=-1, keepdims=True), 1)
-    logit = scores + _shift(scores, mu, mask, count, steps)
+    logit = scores + shift
     log_slope = jax.nn.log_sigmoid(logit) + jax.nn.log_sigmoid(-logit)
     direction = jnp.where(mask, jax.nn.softmax(jnp.where(mask, log_slope, -jnp.inf), axis=-1), 0)
-    of_scores = jnp.where(mask, of_scores, 0)
-    centred = of_scores - (direction * of_scores).sum(axis=-1, keepdims=True)
-    return alpha, slope / mu * centred + (count * direction - alpha) / mu * of_mu
+    count = jnp.maximum(mask.sum(axis=-1, keepdims=True), 1)
+    mean = (direction * jnp.where(mask, of_scores, 0)).sum(axis=-1, keepdims=True)
+    of_alpha = slope / mu * (of_scores - mean) + (count * direction - alpha) / mu * of_mu
+    total = jnp.maximum(slope.sum(axis=-1, keepdims=True), jnp.finfo(scores.dtype).tiny)
+    return (alpha, shift), (of_alpha, count / total * of_mu - mean)
 
 
 def example(key) -> dict[str, Operator]:
