@@ -5,8 +5,8 @@ never empty; neighbours share at most one element, and elements are repeated whe
 bins has one length for inputs of any size; windows of length ceil(n / out) at steps of floor(n / out), the other
 reading of `he:14`, give `out` bins for some n only (`window_level` says which).
 
-Every kind of `windows.window_pool` works: bins of one length at even steps are plain windows; others are laid out side
-by side, padded to the longest and masked.
+Every kind of `windows.window_pool` works. Where it cannot be taken axis by axis, bins of one length at even steps are
+plain windows, and others are laid out side by side, padded to the longest and masked.
 
 Letters: `B` batch, `S` axes of the input, `O` those of the output, `C` channels.
 """
@@ -29,6 +29,11 @@ __all__ = [
 ]  # fmt: skip
 
 MODES = ("bins", "window")
+
+#: Kinds that are taken one axis after the other: how, and what an element that is not there counts as.
+_REDUCTIONS = {
+    "sum": (jnp.sum, 0.0), "avg": (jnp.sum, 0.0), "max": (jnp.max, -jnp.inf), "min": (jnp.min, jnp.inf),
+}  # fmt: skip
 
 
 class Bins(NamedTuple):
@@ -95,18 +100,41 @@ def lay_out(x: Float[Array, "B *S C"], bins: Sequence[Bins]) -> tuple[Float[Arra
 def pool_bins(
     x: Float[Array, "B *S C"], bins: Sequence[Bins], kind: str, *, params: dict[str, Any] | None = None
 ) -> Float[Array, "B *O C"]:
-    """`window_pool` of the given kind over the boxes of bins, one `Bins` per axis."""
-    steps = [one.step for one in bins]
-    window = tuple(one.longest for one in bins)
-    ends = zip(bins, x.shape[1:-1], strict=True)
-    # A window more would fit behind the last bin when bins end before the axis does: cut it off.
-    x = x[(slice(None), *(slice(0, max(one.stop)) for one, _ in ends))]
+    """The pool of the given kind, as in `windows.window_pool`, over the boxes of bins, one `Bins` per axis.
+
+    Sums, means and extremes are taken one axis after the other, since bins may be as long as the axis; equal extremes
+    along an axis share the gradient equally.
+    """
+    if kind in _REDUCTIONS:
+        checks.require(not params, "params", f"be empty for kind {kind!r}", params)
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        for axis, one in enumerate(bins, start=1):
+            wide = _pool_axis(wide, one, axis, kind)
+        return wide.astype(x.dtype)
+    x = x[(slice(None), *(slice(0, max(one.stop)) for one in bins))]  # no window behind the last bin
+    window, steps = tuple(one.longest for one in bins), [one.step for one in bins]
     if all(step is not None for step in steps):
         return window_pool(x, kind, window, tuple(steps), params=params)
     laid, mask = lay_out(x, bins)
     if mask is not None:
         mask = jnp.broadcast_to(mask, laid.shape[:-1])
     return window_pool(laid, kind, window, params=params, mask=mask)
+
+
+def _pool_axis(x, one: Bins, axis: int, kind: str):
+    reduce, empty = _REDUCTIONS[kind]
+    others = [even_bins(n, 1, 1) for n in x.shape[1:-1]]
+    laid, mask = lay_out(x, [*others[: axis - 1], one, *others[axis:]])
+    laid = laid.reshape(*x.shape[:axis], len(one.start), one.longest, *x.shape[axis + 1 :])
+    after = (1,) * (x.ndim - axis - 1)
+    if mask is not None:
+        inside = np.asarray(one.start)[:, None] + np.arange(one.longest) < np.asarray(one.stop)[:, None]
+        laid = jnp.where(inside.reshape((1,) * axis + inside.shape + after), laid, empty)
+    found = reduce(laid, axis=axis + 1)
+    if kind == "avg":
+        lengths = np.subtract(one.stop, one.start).astype(x.dtype)
+        found = found / lengths.reshape((1,) * axis + (-1, *after))
+    return found
 
 
 def adaptive_pool(

@@ -31,7 +31,7 @@ _EPSILON = 1e-5
 
 
 class Size(NamedTuple):
-    """Blocks and channels of the four stages; stochastic depth of the last block; initial layer scale."""
+    """Blocks and channels of up to four stages; stochastic depth of the last block; initial layer scale."""
 
     blocks: tuple[int, ...]
     channels: tuple[int, ...]
@@ -185,7 +185,7 @@ class PoolFormer(eqx.Module):
         embeddings = tuple(
             Convolution.create(k, kernel, widths[i], widths[i + 1], stride, pad)
             for i, (k, (kernel, stride, pad)) in enumerate(
-                zip(jax.random.split(for_convolutions, len(size.blocks)), _EMBEDDINGS, strict=True)
+                zip(jax.random.split(for_convolutions, len(size.blocks)), _EMBEDDINGS, strict=False)
             )
         )
         stages = tuple(

@@ -65,7 +65,7 @@ def test_values_equal_a_search_over_all_subsets(random_windows):
         np.testing.assert_allclose(values[number, :50], best, rtol=1e-12, atol=1e-15)
 
 
-def test_values_lie_in_their_bounds_and_refining_lowers_them(random_windows):
+def test_values_lie_in_their_bounds_and_refining_lowers_them(random_windows, x64):
     windows, values, _ = random_windows
     low, high = map(np.asarray, posets.value_bounds(windows))
     assert (values >= low - 1e-12).all()

@@ -1,0 +1,25 @@
+"""All ten pools in a small network on digits: accuracy on moved, turned and scaled test pictures, eight seeds.
+
+  python -m experiments.pooling.invariance --config=configs/pooling/paper_invariance.py       # 10 min on two CPU cores
+Expected, per cent on clean pictures and at shifts of 1, 2, 3 pixels (three seeds of a prototype): tree 95.6, 89.4,
+77.6, 75.4; max 92.5, 82.4, 69.3, 66.2; avg 90.7, 86.0, 72.4, 71.0. Smoke: append ":quick".
+"""
+
+import ml_collections as mlc
+
+POOLS = (
+    "max", "avg", "mixed", "gated", "gated per channel", "tree", "soft", "power", "poset N", "poset N / 4",
+)  # fmt: skip
+
+
+def get_config(arg=""):
+    quick = arg == "quick"
+    c = mlc.ConfigDict({"experiment": "pooling.invariance", "seed": 0, "data": ""})
+    c.problem = {}
+    c.algo = {"pools": ("max", "avg", "tree") if quick else POOLS, "learning_rate": 0.005}
+    c.run = {
+        "num_steps": 1 if quick else 15, "chunk": 1, "replicates": 2 if quick else 8, "train": 200 if quick else 1200,
+        "test": 100 if quick else 597, "batch": 50,
+    }  # fmt: skip
+    c.numerics = {"x64": False}
+    return c

@@ -1,0 +1,125 @@
+"""Small convolutional networks on digits: layers, the pools that a contest compares, and an epoch of training.
+
+All pools of a contest are branches of one `lax.switch` with one set of parameters, of which a branch reads its own: a
+contest is one compiled program however many pools it has.
+
+Letters: `n` pictures, `C` channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from research.core import prng
+from research.pooling import mixed, posets, tree
+from research.pooling.windows import window_pool
+
+__all__ = ["POOLS", "Pools", "convolve", "draw_dense", "draw_kernel", "draw_pools", "epoch", "loss", "pool"]
+
+#: 2 x 2 windows at stride 2. `poset N / 4` is the poset filter times 1 / K.
+POOLS = (
+    "max", "avg", "mixed", "gated", "gated per channel", "tree", "soft", "power", "poset N", "poset N / 4",
+)  # fmt: skip
+
+_SMALLEST_POWER = 0.01
+
+
+class Pools(NamedTuple):
+    """Learned numbers of all pools at one place of a network."""
+
+    share: jax.Array  # [], of mixed
+    gate: jax.Array  # [4]
+    gates: jax.Array  # [4, C]
+    leaves: jax.Array  # [2, 4], of the tree
+    root: jax.Array  # [1, 4]
+    power: jax.Array  # [], softplus of it + 0.01 is the exponent
+
+    @property
+    def exponent(self) -> jax.Array:
+        """Of the power mean."""
+        return _SMALLEST_POWER + jax.nn.softplus(self.power)
+
+
+def draw_pools(key, channels: int) -> Pools:
+    """As the modules of the library start; the exponent at 3."""
+    keys = jax.random.split(key, 3)
+    leaves = tree.Tree.create(keys[2], (2, 2))
+    return Pools(
+        jnp.float32(0.5), mixed.Gated.create(keys[0], (2, 2)).weights,
+        mixed.Gated.create(keys[1], (2, 2), channels=channels).weights, leaves.leaves, leaves.gates,
+        jnp.log(jnp.expm1(jnp.float32(3 - _SMALLEST_POWER))),
+    )  # fmt: skip
+
+
+_BRANCHES: dict[str, Callable] = {
+    "max": lambda p, x: window_pool(x, "max", 2),
+    "avg": lambda p, x: window_pool(x, "avg", 2),
+    "mixed": lambda p, x: mixed.mixed_pool(x, p.share, 2),
+    "gated": lambda p, x: mixed.gated_pool(x, p.gate, 2),
+    "gated per channel": lambda p, x: mixed.gated_pool(x, p.gates, 2),
+    "tree": lambda p, x: tree.tree_pool(x, p.leaves, p.root, 2),
+    "soft": lambda p, x: window_pool(x, "soft", 2),
+    "power": lambda p, x: window_pool(x, "power", 2, params={"p": p.exponent}),
+    "poset N": lambda p, x: posets.poset_pool(x, 12),
+    "poset N / 4": lambda p, x: posets.poset_pool(x, 12, scale=0.25),
+}
+
+
+def pool(names: tuple[str, ...], which, pools: Pools, x):
+    """The pool number `which` (traced) of `names` on `[n, H, W, C]`; 2 x 2 windows."""
+    return jax.lax.switch(which, [_BRANCHES[name] for name in names], pools, x)
+
+
+def draw_kernel(key, inputs: int, outputs: int):
+    """3 x 3, He-normal."""
+    return jax.random.normal(key, (3, 3, inputs, outputs)) * jnp.sqrt(2 / (9 * inputs))
+
+
+def draw_dense(key, inputs: int, outputs: int):
+    """A matrix, normal of variance 1 / inputs, and a row of zeros for the bias."""
+    return jax.random.normal(key, (inputs, outputs)) / jnp.sqrt(inputs), jnp.zeros((1, outputs))
+
+
+def convolve(x, kernel):
+    """3 x 3 at stride 1 with zero padding, then a ReLU."""
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return jax.nn.relu(jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=numbers))
+
+
+def loss(logits, labels):
+    """Mean cross entropy, nats."""
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
+def epoch(
+    objective: Callable[[Any, jax.Array, jax.Array], jax.Array], weights, moments, key, number, *, rows: int,
+    batch: int, learning_rate: float, epochs: int,
+) -> tuple[Any, Any, jax.Array]:  # fmt: skip
+    """One pass of Adam over `rows` training rows in random batches, at a rate that falls to 0 as half a cosine.
+
+    Args:
+      objective: `(weights, rows [batch], step) -> loss`; steps count through all epochs.
+      key: of the order of all epochs; `number` says which one this is, 0, 1, ..., `epochs` - 1.
+
+    Returns:
+      weights, moments and the mean loss of the epoch.
+    """
+    steps = rows // batch
+    order = jax.random.permutation(prng.per_step(key, number), rows)[: steps * batch].reshape(steps, batch)
+    adam = optax.scale_by_adam()
+
+    def step(carry, chosen):
+        weights, moments, done = carry
+        value, gradients = jax.value_and_grad(objective)(weights, chosen, done)
+        updates, moments = adam.update(gradients, moments)
+        rate = learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * done / (steps * epochs)))
+        weights = jax.tree.map(lambda w, u: w - rate * u, weights, updates)
+        return (weights, moments, done + 1), value
+
+    (weights, moments, _), values = jax.lax.scan(step, (weights, moments, number * steps), order)
+    return weights, moments, values.mean()
