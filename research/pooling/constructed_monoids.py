@@ -212,10 +212,9 @@ class CayleyTables(eqx.Module):
         checks.at_least("states", states, 2)
         checks.at_least("tables", tables, 1)
         checks.positive("scale", scale)
-        one, other = jax.random.split(key)
-        kernel = scale * jax.random.normal(one, (inputs, tables * states))
-        logits = scale * jax.random.normal(other, (tables, states, states, states))
-        return cls(kernel, jnp.zeros(tables * states), logits)
+        rows = scale * jax.random.normal(key, (inputs + states**2, tables * states))
+        logits = jnp.moveaxis(rows[inputs:].reshape(states, states, tables, states), 2, 0)
+        return cls(rows[:inputs], jnp.zeros(tables * states), logits)
 
     def tables(self) -> Float[Array, "M K K K"]:
         """Entry m, i, j is the distribution of the product of states i and j of table m."""

@@ -33,14 +33,9 @@ class GRUCell(eqx.Module):
         """Uniform on +-1 / sqrt(H), as is common for recurrent cells."""
         checks.at_least("inputs", inputs, 1)
         checks.at_least("width", width, 1)
-        shapes = (inputs, 3 * width), (width, 3 * width), (3 * width,), (3 * width,)
-        keys = jax.random.split(key, 4)
-        return cls(
-            *(
-                jax.random.uniform(k, shape, minval=-(width**-0.5), maxval=width**-0.5)
-                for k, shape in zip(keys, shapes, strict=True)
-            )
-        )
+        edge = width**-0.5
+        rows = jax.random.uniform(key, (inputs + width + 2, 3 * width), minval=-edge, maxval=edge)
+        return cls(rows[:inputs], rows[inputs:-2], rows[-2], rows[-1])
 
 
 def _plus(x: Float[Array, "... C"], bias: Float[Array, " C"]) -> Float[Array, "... C"]:

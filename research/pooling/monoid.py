@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 
 from research.core import validate as checks
-from research.core.types import Array, Bool, Float, Key
+from research.core.types import Array, Bool, Float, Int, Key
 from research.pooling.operator import Operator
 
 __all__ = [
-    "associator", "associator_penalty", "check_collections", "example", "flip_rate", "fold_reduce",
+    "associator", "associator_penalty", "check_collections", "decisions", "example", "flip_rate", "fold_reduce",
     "order_spread_bound", "permuted_elements", "tree_fold_bound", "tree_levels", "tree_reduce", "tree_reduce_sharded",
 ]  # fmt: skip
 
@@ -155,12 +155,35 @@ def associator_penalty(combine: Combine, x: Any, mask: Bool[Array, "G N"], *, fi
     return squares / jnp.maximum(count, 1)
 
 
-def permuted_elements(x: Any, mask: Bool[Array, "G N"], key: Key) -> Any:
-    """Elements that take part in a random order, in the places that took part before."""
+def _shuffled_places(mask: Bool[Array, "G N"], key: Key) -> Int[Array, "G N"]:
+    """Where each place takes its element from: elements that take part change places among themselves."""
     drawn = jnp.where(mask, jax.random.uniform(key, mask.shape), jnp.inf)
     order, places = jnp.argsort(drawn, axis=1), jnp.argsort(~mask, axis=1, stable=True)
-    source = jnp.put_along_axis(order, places, order, axis=1, inplace=False)
-    return jax.tree.map(lambda leaf: jax.vmap(lambda rows, at: rows[at])(leaf, source), x)
+    return jnp.put_along_axis(order, places, order, axis=1, inplace=False)
+
+
+def _taken(x: Any, places: Int[Array, "G N"]) -> Any:
+    return jax.tree.map(lambda leaf: jax.vmap(lambda rows, at: rows[at])(leaf, places), x)
+
+
+def permuted_elements(x: Any, mask: Bool[Array, "G N"], key: Key) -> Any:
+    """Elements that take part in a random order, in the places that took part before."""
+    return _taken(x, _shuffled_places(mask, key))
+
+
+def decisions(
+    decide: Callable[[Any, Bool[Array, "G N"]], Array], x: Any, mask: Bool[Array, "G N"], key: Key, draws: int = 4
+) -> Array:
+    """What is decided of each collection, `[1 + draws, G]`: first of the given order, then of random ones.
+
+    Args:
+      decide: `(x, mask) -> [G]`, integers such as predicted classes.
+      draws: random orders of each collection, >= 1.
+    """
+    checks.at_least("draws", draws, 1)
+    given = jnp.broadcast_to(jnp.arange(mask.shape[1]), (1, *mask.shape))
+    others = jax.vmap(lambda one: _shuffled_places(mask, one))(jax.random.split(key, draws))
+    return jax.lax.map(lambda places: decide(_taken(x, places), mask), jnp.concatenate([given, others]))
 
 
 def flip_rate(
@@ -168,14 +191,10 @@ def flip_rate(
 ) -> Float[Array, ""]:
     """Share of collections and random orders in which a decision is not the one of the given order, in [0, 1].
 
-    Args:
-      decide: `(x, mask) -> [G]`, integers such as predicted classes.
-      draws: random orders of each collection, >= 1.
+    Arguments as those of `decisions`.
     """
-    checks.at_least("draws", draws, 1)
-    given = decide(x, mask)
-    others = jax.lax.map(lambda one: decide(permuted_elements(x, mask, one), mask), jax.random.split(key, draws))
-    return jnp.mean(others != given[None])
+    found = decisions(decide, x, mask, key, draws)
+    return jnp.mean(found[1:] != found[:1])
 
 
 def order_spread_bound(count, associator_bound):
