@@ -136,16 +136,19 @@ def _local(manifest: Sequence[points.Point], jobs: Sequence[Job], given: argpars
     root = Path(given.root)
     root.mkdir(parents=True, exist_ok=True)
     os.environ.update(backend.ONE_THREAD if given.jobs > 1 else {})
-    codes = {}
-    with Progress(Path(given.sweep).stem, len(jobs), unit="jobs") as progress:
+    places = [root / point.resolved.directory / "DONE" for point in manifest]
+    before = sum(place.exists() for place in places)
+    with Progress(Path(given.sweep).stem, len(places), done=before, unit="points") as progress:
+
+        def tick():
+            progress.update(sum(place.exists() for place in places))
 
         def ended(job, code):
-            codes[job.name] = code
-            progress.update(len(codes))
+            tick()
             if code not in (0, EXIT_FAILED_REPLICATES):
                 print(f"error: {job.name} ended with code {code}", file=sys.stderr)
 
-        launchers.together(jobs, given.jobs, ended)
+        launchers.together(jobs, given.jobs, ended, tick)
     return summary(manifest, root)
 
 

@@ -46,12 +46,13 @@ def options(given: Sequence[str], required: Sequence[str] = ()) -> dict[str, str
     return found
 
 
-def together(jobs: Sequence[Job], at_once: int, ended: Callable[[Job, int], None]) -> None:
-    """Runs jobs as processes of this machine, `at_once` of them at a time; `ended(job, exit code)` is told of each.
+def together(jobs: Sequence[Job], at_once: int, ended: Callable[[Job, int], None], tick: Callable[[], None]) -> None:
+    """Runs jobs as processes of this machine, `at_once` of them at a time; `ended(job, exit code)` is told of each, and
+    `tick()` is called every second.
 
     A signal that ends this process is passed on to those that run, which save their states first.
     """
-    waiting, running = list(jobs), {}
+    waiting, running, told = list(jobs), {}, time.monotonic()
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
@@ -61,6 +62,9 @@ def together(jobs: Sequence[Job], at_once: int, ended: Callable[[Job, int], None
                 if process.poll() is not None:
                     del running[job]
                     ended(job, process.returncode)
+            if time.monotonic() - told >= 1:
+                told = time.monotonic()
+                tick()
             time.sleep(0.02)
     finally:
         for process in running.values():
