@@ -8,18 +8,23 @@ Letters: `n` pictures, `C` channels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from research.core import prng
 from research.pooling import mixed, posets, tree
 from research.pooling.windows import window_pool
 
-__all__ = ["POOLS", "Pools", "convolve", "draw_dense", "draw_kernel", "draw_pools", "epoch", "loss", "pool"]
+__all__ = [
+    "POOLS", "Pools", "convolve", "epoch", "loss", "normals", "pool", "pool_shapes", "start_dense", "start_kernel",
+    "start_pools",
+]  # fmt: skip
 
 #: 2 x 2 windows at stride 2. `poset N / 4` is the poset filter times 1 / K.
 POOLS = (
@@ -45,14 +50,25 @@ class Pools(NamedTuple):
         return _SMALLEST_POWER + jax.nn.softplus(self.power)
 
 
-def draw_pools(key, channels: int) -> Pools:
-    """As the modules of the library start; the exponent at 3."""
-    keys = jax.random.split(key, 3)
-    leaves = tree.Tree.create(keys[2], (2, 2))
+def normals(key, shapes: Any) -> Any:
+    """N(0, 1) arrays of a tree of shapes, from one draw: with one for each, compilation would take most of the time."""
+    leaves, tree_of = jax.tree.flatten(shapes, is_leaf=lambda shape: isinstance(shape, tuple))
+    sizes = [math.prod(shape) for shape in leaves]
+    drawn = jnp.split(jax.random.normal(key, (sum(sizes),)), np.cumsum(sizes)[:-1])
+    return jax.tree.unflatten(tree_of, [part.reshape(shape) for part, shape in zip(drawn, leaves, strict=True)])
+
+
+def pool_shapes(channels: int) -> list[tuple[int, ...]]:
+    """Of what `start_pools` needs."""
+    return [(4,), (4, channels), (2, 4), (1, 4)]
+
+
+def start_pools(drawn) -> Pools:
+    """As the modules of the library start, from `normals` of `pool_shapes`; the exponent at 3."""
+    gate, gates, leaves, root = drawn
     return Pools(
-        jnp.float32(0.5), mixed.Gated.create(keys[0], (2, 2)).weights,
-        mixed.Gated.create(keys[1], (2, 2), channels=channels).weights, leaves.leaves, leaves.gates,
-        jnp.log(jnp.expm1(jnp.float32(3 - _SMALLEST_POWER))),
+        jnp.float32(0.5), mixed.GATE_SCALE * gate, mixed.GATE_SCALE * gates, 1 / 4 + tree.SCALE * leaves,
+        tree.SCALE * root, jnp.log(jnp.expm1(jnp.float32(3 - _SMALLEST_POWER))),
     )  # fmt: skip
 
 
@@ -75,14 +91,14 @@ def pool(names: tuple[str, ...], which, pools: Pools, x):
     return jax.lax.switch(which, [_BRANCHES[name] for name in names], pools, x)
 
 
-def draw_kernel(key, inputs: int, outputs: int):
-    """3 x 3, He-normal."""
-    return jax.random.normal(key, (3, 3, inputs, outputs)) * jnp.sqrt(2 / (9 * inputs))
+def start_kernel(drawn):
+    """He-normal, from N(0, 1) numbers `[3, 3, inputs, outputs]`."""
+    return drawn * math.sqrt(2 / (9 * drawn.shape[2]))
 
 
-def draw_dense(key, inputs: int, outputs: int):
-    """A matrix, normal of variance 1 / inputs, and a row of zeros for the bias."""
-    return jax.random.normal(key, (inputs, outputs)) / jnp.sqrt(inputs), jnp.zeros((1, outputs))
+def start_dense(drawn):
+    """A matrix of variance 1 / inputs, from N(0, 1) numbers `[inputs, outputs]`, and a row of zeros for the bias."""
+    return drawn / math.sqrt(drawn.shape[0]), jnp.zeros((1, drawn.shape[1]))
 
 
 def convolve(x, kernel):

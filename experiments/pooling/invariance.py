@@ -87,16 +87,18 @@ def program(config, mesh):
 
     names, run = tuple(config.algo.pools), config.run
 
-    def draw_weights(key):
-        keys = jax.random.split(key, 6)
-        kernels = [nets.draw_kernel(keys[i], (1, *WIDTHS)[i], WIDTHS[i]) for i in range(3)]
-        return {
-            "kernels": kernels, "dense": nets.draw_dense(keys[3], WIDTHS[2], digits.CLASSES),
-            "pools": [nets.draw_pools(k, c) for k, c in zip(keys[4:], WIDTHS, strict=False)],
-        }  # fmt: skip
+    shapes = {
+        "kernels": [(3, 3, *io) for io in zip((1, *WIDTHS), WIDTHS, strict=False)],
+        "dense": (WIDTHS[2], digits.CLASSES),
+        "pools": [nets.pool_shapes(channels) for channels in WIDTHS[:2]],
+    }  # fmt: skip
 
     def start(key):
-        weights = draw_weights(prng.stream(key, "weights"))
+        drawn = nets.normals(prng.stream(key, "weights"), shapes)
+        weights = {
+            "kernels": list(map(nets.start_kernel, drawn["kernels"])), "dense": nets.start_dense(drawn["dense"]),
+            "pools": list(map(nets.start_pools, drawn["pools"])),
+        }  # fmt: skip
         state = (weights, optax.scale_by_adam().init(weights))
         return jnp.int32(0), jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(names), *leaf.shape)), state)
 

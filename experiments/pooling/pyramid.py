@@ -51,11 +51,9 @@ def program(config, mesh):
         return jnp.where(pyramid[number], spatial_pyramid(x, LEVELS), mean) @ matrix + bias
 
     def start(key):
-        keys = jax.random.split(prng.stream(key, "weights"), 3)
-        weights = {
-            "kernels": [nets.draw_kernel(keys[0], 1, WIDTHS[0]), nets.draw_kernel(keys[1], *WIDTHS)],
-            "dense": nets.draw_dense(keys[2], features, digits.CLASSES),
-        }
+        shapes = {"kernels": [(3, 3, 1, WIDTHS[0]), (3, 3, *WIDTHS)], "dense": (features, digits.CLASSES)}
+        drawn = nets.normals(prng.stream(key, "weights"), shapes)
+        weights = {"kernels": list(map(nets.start_kernel, drawn["kernels"])), "dense": nets.start_dense(drawn["dense"])}
         state = (weights, optax.scale_by_adam().init(weights))
         return jnp.int32(0), jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(rows), *leaf.shape)), state)
 

@@ -26,7 +26,8 @@ def draw(runs):
 def claims(runs):
     (run,) = runs
     names = run.axes["pool"]
-    found = {f"tree/{change}": panels.margin(run, change, "tree", "max", "avg") for change in panels.SHIFTS}
+    rivals = [name for name in ("max", "avg") if name in names]
+    found = {f"tree/{change}": panels.margin(run, change, "tree", *rivals) for change in panels.SHIFTS}
     if {"gated", "mixed"} <= set(names):
         found["gated/shift 1"] = panels.margin(run, "shift 1", "gated", "mixed")
         found["mixed/shift 1"] = panels.margin(run, "shift 1", "mixed", "max")
