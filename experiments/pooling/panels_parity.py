@@ -5,7 +5,10 @@ import numpy as np
 from experiments.lib import style
 from experiments.lib.tables import Measured, measured, without_interval
 
-__all__ = ["accuracy", "accuracy_panel", "far", "flips_panel", "least", "margin", "quick_look"]
+__all__ = [
+    "TASKS", "accuracy", "accuracy_panel", "defects", "far", "flips_panel", "largest_mean", "least", "margin",
+    "measured", "quick_look",
+]  # fmt: skip
 
 TASKS = ("parity", "second minimum")
 
@@ -42,6 +45,16 @@ def far(run, task: str, method: str) -> np.ndarray:
 def least(values) -> Measured:
     """The smallest over seeds."""
     return without_interval(np.min(values), np.size(values))
+
+
+def largest_mean(run, task: str, methods) -> Measured:
+    """Accuracy over seeds of the best of some methods."""
+    return max((measured(accuracy(run, task, method)) for method in methods), key=lambda found: found.value)
+
+
+def defects(run) -> Measured:
+    """Triples that a rounded table does not associate, the most over tables, tasks and seeds."""
+    return without_interval(np.max(run.results["defects"]), run.results["defects"].size)
 
 
 def margin(run, task: str, method: str, other: str) -> Measured:

@@ -95,7 +95,9 @@ def ponet_mix(
         fewer than 1 segment, ids that are not integers of the mask's shape.
     """
     _check(mask, heads, q=q, k=k, o=o, local=local, seg=seg)
-    if not isinstance(segments, int):
+    if isinstance(segments, int):
+        checks.at_least("segments", segments, 1)
+    else:
         checks.shape("segments", segments, mask.shape)
         checks.require(jnp.issubdtype(segments.dtype, jnp.integer), "segments", "be integers", segments.dtype)
     inside = mask[..., None]

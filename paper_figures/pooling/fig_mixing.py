@@ -1,0 +1,25 @@
+"""Time of mixing tokens by their number."""
+
+from experiments.lib import style
+from experiments.pooling import panels_mixing as panels
+
+CONFIGS = ["configs/pooling/mixing.py"]
+PAPER_CONFIGS = ["configs/pooling/paper_mixing.py"]
+
+caption = (
+    "Seconds that one mix of all tokens takes, compilation apart: PoNet's pooled summaries and softmax attention with "
+    "queries in blocks, 64 channels in four heads. Lines: mean over laps and its 95 % interval; marks: the fastest "
+    "lap; grey: slopes 1 and 2 through the fastest lap at the right."
+)
+
+
+def draw(runs):
+    (run,) = runs
+    fig, ax = style.figure("column", 0.8)
+    panels.time_panel(ax, run)
+    return fig
+
+
+def claims(runs):
+    (run,) = runs
+    return {f"slope/{mixer}": panels.slope(run, mixer) for mixer in ("PoNet", "attention")}
