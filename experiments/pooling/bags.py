@@ -3,8 +3,7 @@
 A replicate is a training set of bags, a test set as large, a start and a stream of samples; all rows share them. Rows:
 both poolings from full bags without averaging, and from `algo.instances` of each with every weight of
 `algo.averagings` (1 forgets); the smoothed maximum has a linear scorer, attention a linear value and a logit of one
-hidden layer. A step is an update of every row. Metrics, `[R, row]`: `auc`, on full bags of the test set; `train`, on
-those of the training set.
+hidden layer. A step is an update of every row. Metric, `[R, row]`: `auc`, on full bags of the test set.
 Algorithms: `research.pooling.stochastic`, `research.pooling.stochastic_attention`.
 """
 
@@ -75,16 +74,12 @@ def program(config, mesh):
             )
             scorers.append(every)
 
-        def areas(at):
-            found = []
-            for module, bags, every in zip(modules, problems, scorers, strict=True):
-                extra = (algo.temperature,) if module is stochastic else ()
-                score = jax.vmap(lambda one: module.bag_scores(bags[at], one, *extra))(every)  # noqa: B023
-                area = jax.vmap(multi_instance.area_under_curve, in_axes=(0, None))(score, bags[at].positive)
-                found.append(area)
-            return jnp.concatenate(found)
-
-        return moved, {"auc": areas(1), "train": areas(0)}
+        areas = []
+        for module, (_, test), every in zip(modules, problems, scorers, strict=True):
+            extra = (algo.temperature,) if module is stochastic else ()
+            score = jax.vmap(lambda one: module.bag_scores(test, one, *extra))(every)  # noqa: B023
+            areas.append(jax.vmap(multi_instance.area_under_curve, in_axes=(0, None))(score, test.positive))
+        return moved, {"auc": jnp.concatenate(areas)}
 
     return lanes.program(config, mesh, draw=draw, start=start, advance=advance, axes={"row": labels(config)})
 

@@ -85,26 +85,42 @@ def margin(score, true):
     return score[true].min() - score[~true].max() if true.any() and not true.all() else 1.0
 
 
-def constructions(drawn):
+def constructions(config, drawn):
     """Results of the module's docstring."""
+    import functools
+
+    import jax
     import numpy as np
 
     from research.pooling import bilinear, robust_bounds
+
+    most, widest = config.problem.entities, config.problem.relations
+    identities = np.eye(most), np.eye(widest)
+    score = jax.jit(functools.partial(bilinear.scores, *identities, rank=widest), static_argnames="normalize")
+
+    def separated(triples, rank, normalize=False):
+        """Margin of the construction, its factors filled up with zeros, so that one program serves every set."""
+        _, _, factors = bilinear.separating(triples, rank)
+        filled = []
+        for factor, rows in zip(factors, (most, widest), strict=True):
+            blocks = np.asarray(factor).reshape(len(factor), -1, rank)
+            room = (rows - len(factor), most - blocks.shape[1], widest - rank)
+            filled.append(np.pad(blocks, [(0, left) for left in room]).reshape(rows, -1))
+        found = np.asarray(score(params=bilinear.Factors(*filled), normalize=normalize))
+        return margin(found[: triples.shape[0], : triples.shape[1], : triples.shape[2]], triples)
 
     true, _, sizes, least = (np.asarray(part) for part in drawn[:4])
     found = {name: [] for name in ("constructed", "normalised", "frugal", "needed", "full", "best_margin")}
     for each, (entities, relations) in zip(true, sizes, strict=True):
         triples = each[:entities, :relations, :entities]
         full, needed = robust_bounds.full_rank(int(entities), int(relations)), bilinear.truth_rank(triples)
-        exact = bilinear.separating(triples)
-        for name, normalize in (("constructed", False), ("normalised", True)):
-            found[name].append(margin(np.asarray(bilinear.scores(*exact, full, normalize)), triples))
-        frugal = bilinear.scores(*bilinear.separating(triples, needed), needed)
-        found["frugal"].append(margin(np.asarray(frugal), triples))
+        found["constructed"].append(separated(triples, full))
+        found["normalised"].append(separated(triples, full, normalize=True))
+        found["frugal"].append(separated(triples, needed))
         found["needed"].append(needed)
         found["full"].append(full)
         u, s, vt = np.linalg.svd(np.moveaxis(triples.astype(float), 2, 0), full_matrices=False)
-        cut = [np.moveaxis((u[..., :k] * s[:, None, :k]) @ vt[:, :k], 0, 2) for k in range(1, true.shape[2] + 1)]
+        cut = [np.moveaxis((u[..., :k] * s[:, None, :k]) @ vt[:, :k], 0, 2) for k in range(1, widest + 1)]
         found["best_margin"].append([margin(one, triples) for one in cut])
     return {name: np.array(values) for name, values in found.items()} | {"least": least}
 
@@ -115,7 +131,7 @@ def main(config, run, mesh):
 
     (_, drawn), _ = driver.drive(program(config, mesh), config, run)
     if not run.results:
-        run.results(**constructions(drawn))
+        run.results(**constructions(config, drawn))
     panels_bilinear.quick_look(run)
 
 

@@ -33,6 +33,7 @@ def course_panel(ax, run, pooling: str) -> None:
         style.curve(ax, run.curves["step"], values, how)
     ax.set_xlabel("steps")
     ax.set_ylabel("test AUC")
+    ax.set_ylim(0.4, 1)
     ax.set_title(pooling)
 
 

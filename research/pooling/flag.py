@@ -103,23 +103,24 @@ def _subspace(rows, mask, rank, num_steps, pairs):
     first, second = np.triu_indices(len(rows), 1)
     count = mask.sum()
     # A pair stands for both its orders: two equal rows are one that is longer by the root of two.
-    share = jnp.sqrt(2.0) * pairs / jnp.maximum(count * (count - 1), 1)
-    paired = jnp.where((mask[first] & mask[second])[:, None], rows[first] - rows[second], 0)
-    every = jnp.concatenate([rows, paired]) if pairs else rows
-    factor = jnp.where(jnp.arange(len(every)) < len(rows), 1.0, share).astype(rows.dtype) if pairs else None
+    share = (jnp.sqrt(2.0) * pairs / jnp.maximum(count * (count - 1), 1)).astype(rows.dtype)
+    paired = jnp.where((mask[first] & mask[second])[:, None], rows[first] - rows[second], 0) if pairs else rows[:0]
 
     def leading(weighted):
         return jnp.linalg.svd(weighted, full_matrices=False)[2][:rank]
 
     def reweigh(_, basis):
-        weight = _squared_sines(every, basis) ** -0.25
-        return leading(every * (weight if factor is None else weight * factor)[:, None])
+        # Differences are not of unit length: theirs is the published expression, for which a sine need not exist.
+        apart = jnp.abs(1 - jnp.sum((paired @ basis.T) ** 2, axis=-1)) + _SMOOTHING
+        weight = jnp.concatenate([_squared_sines(rows, basis) ** -0.25, share * apart**-0.25])
+        return leading(jnp.concatenate([rows, paired]) * weight[:, None])
 
     return jax.lax.fori_loop(0, num_steps, reweigh, leading(rows))
 
 
-def _squared_sines(rows, basis):
-    return jnp.abs(1 - jnp.sum((rows @ basis.T) ** 2, axis=-1)) + _SMOOTHING
+def _squared_sines(unit, basis):
+    """|g - Y Y'g|^2, which is 1 - |Y'g|^2 without its cancellation, smoothed."""
+    return jnp.sum((unit - (unit @ basis.T) @ basis) ** 2, axis=-1) + _SMOOTHING
 
 
 def objective(x: Float[Array, "N D"], basis: Float[Array, "r D"]) -> Float[Array, ""]:

@@ -89,7 +89,8 @@ def validate(problem: Problem, params: Params) -> None:
     checks.shape("Problem.mask", problem.mask, (bags, most))
     checks.in_range("Params.instances", params.instances, 1, most)
     if checks.is_concrete(problem.positive, problem.mask):
-        least = min(int(np.sum(problem.positive)), int(np.sum(~np.asarray(problem.positive))))
+        positive = np.asarray(problem.positive)
+        least = min(int(positive.sum()), int((~positive).sum()))
         checks.require(params.bags <= least, "Params.bags", f"be <= {least}, the bags of the rarer class", params.bags)
         checks.require(bool(np.asarray(problem.mask).any(axis=1).all()), "Problem.mask",
                        "leave an instance in every bag", "an empty bag")  # fmt: skip

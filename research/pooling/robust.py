@@ -57,7 +57,7 @@ def median(
 ) -> Float[Array, "*B D"]:
     """Median of every coordinate; the mean of the two middle ones where the number is even; `empty` for none."""
     parts = _parts(x, mask)
-    return _mean_of_ranks(parts, (parts[-1] - 1) // 2, empty).astype(x.dtype)
+    return _mean_of_ranks(parts, _middle(parts[-1]), empty).astype(x.dtype)
 
 
 def trimmed_mean(
@@ -76,7 +76,12 @@ def trimmed_mean(
     if checks.is_concrete(trim):
         checks.at_least("trim", trim, 0)
         checks.require(2 * int(trim) < x.shape[-2], "trim", f"be < N / 2 = {x.shape[-2] / 2:g}", trim)
-    return _mean_of_ranks(parts, jnp.minimum(trim, (parts[-1] - 1) // 2), empty).astype(x.dtype)
+    return _mean_of_ranks(parts, jnp.minimum(trim, _middle(parts[-1])), empty).astype(x.dtype)
+
+
+def _middle(count):
+    """How many to drop on each side for the median."""
+    return jnp.maximum(count - 1, 0) // 2
 
 
 def _mean_of_ranks(parts, low, empty):
@@ -111,7 +116,7 @@ def geometric_median(
     """
     checks.at_least("num_steps", num_steps, 1)
     filled, mask, _, count = _parts(x, mask)
-    start = jax.lax.stop_gradient(_mean_of_ranks((filled, mask, mask[..., None], count), (count - 1) // 2, 0.0))
+    start = jax.lax.stop_gradient(_mean_of_ranks((filled, mask, mask[..., None], count), _middle(count), 0.0))
     batch = filled.shape[:-2]
     flat = (a.reshape(-1, *a.shape[len(batch) :]) for a in (filled, mask, start))
     found = jax.vmap(functools.partial(_minimiser, num_steps))(*flat).reshape(*batch, x.shape[-1])

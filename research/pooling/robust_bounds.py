@@ -8,6 +8,7 @@ Source: at each function; those without a key are proved in their docstring.
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from research.core import validate as checks
 from research.core.types import Array, Float
@@ -46,7 +47,7 @@ def smoothed_max_bias(scores: Float[Array, "*B N"], temperature, batch, averagin
     size = scores.shape[-1]
     checks.in_range("batch", batch, 1, size)
     checks.require(
-        not checks.is_concrete(averaging) or bool(jnp.all((averaging > 0) & (averaging <= 1))),
+        not checks.is_concrete(averaging) or bool(np.all((np.asarray(averaging) > 0) & (np.asarray(averaging) <= 1))),
         "averaging", "lie in (0, 1]", averaging,
     )  # fmt: skip
     scaled = scores / temperature

@@ -118,7 +118,7 @@ def balance(
     checks.positive("tolerance", tolerance)
     checks.at_least("max_sweeps", max_sweeps, 1)
     most = preference.shape[1]
-    count = jnp.asarray(most if used is None else used)
+    count = jnp.asarray(most if used is None else used, preference.dtype)
     present = jnp.arange(most) < count
     logs = jax.nn.log_softmax(jnp.where(present[None], temperature * preference, -jnp.inf), axis=1)
 
