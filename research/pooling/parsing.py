@@ -31,6 +31,7 @@ class Parsing(NamedTuple):
     mean_score: Float[Array, "M"]  # over the edges inside of a cluster; 1 where there are none
     edge_count: Float[Array, "M"]  # edges inside of a cluster, each counted in both directions; 1 where there are none
     taken: Bool[Array, "E"]  # best edge of one of its ends
+    rank: Int[Array, "E"]  # place of each edge in the order of the round, best first
 
 
 def simple_edges(graph: Graph, duplicates: str = "raise") -> Graph:
@@ -86,19 +87,19 @@ def parse(graph: Graph, scores: Float[Array, "E"]) -> Parsing:
     total = jax.ops.segment_sum(jnp.where(inside, scores, 0), home, num_nodes)
     mean_score = jnp.where(count > 0, total / jnp.maximum(count, 1), 1)
     cluster_mask = jnp.arange(num_nodes) < jnp.sum(is_root)
-    return Parsing(labels, cluster_mask, mean_score, jnp.where(count > 0, 2 * count, 1), taken)
+    return Parsing(labels, cluster_mask, mean_score, jnp.where(count > 0, 2 * count, 1), taken, ranks.rank)
 
 
-def pool(graph: Graph, scores: Float[Array, "E"], parsing: Parsing, features: Float[Array, "M D2"] | None = None):
-    """The coarse graph, h_c = f(sum_u h_u) * mean score * directed edges inside, and its scores, as `[E]` arrays.
+def pool(graph: Graph, parsing: Parsing, features: Float[Array, "M D2"] | None = None) -> Graph:
+    """The coarse graph, h_c = f(sum_u h_u) * mean score * directed edges inside.
 
     Args:
-      graph, scores, parsing: of the round.
+      graph, parsing: of the round.
       features: `[M, D2]` f of the summed features `cluster_sum(graph, parsing)`; None for the sums themselves.
 
     Returns:
-      the coarse graph, whose edge between two clusters stands where their best edge stood, and that edge's mask is all
-      that is kept: `scores` remain valid for it.
+      the coarse graph; its edge between two clusters stands in the place of the best edge between them, so that `[E]`
+      scores of the round are scores of the coarse graph too.
     """
     num_nodes = graph.x.shape[0]
     features = cluster_sum(graph, parsing) if features is None else features
@@ -108,8 +109,7 @@ def pool(graph: Graph, scores: Float[Array, "E"], parsing: Parsing, features: Fl
     live = graph.edge_mask & (one != other)
     low, high = (jnp.where(live, f(one, other), 0) for f in (jnp.minimum, jnp.maximum))
     # Of the edges between two clusters the best stays, the first in the order of the ranks.
-    rank = boruvka.rank_edges(jnp.where(live, scores, 0), graph.senders, graph.receivers, live).rank
-    order = jnp.lexsort((rank, high, low, ~live))
+    order = jnp.lexsort((parsing.rank, high, low, ~live))
     same = (low[order][1:] == low[order][:-1]) & (high[order][1:] == high[order][:-1])
     live &= ~jnp.zeros_like(live).at[order[1:]].set(same)
     ids = jnp.zeros(num_nodes, jnp.int32).at[parsing.labels].max(jnp.where(graph.node_mask, graph.graph_ids, 0))
@@ -196,7 +196,7 @@ def graph_parse(
         live = graph.edge_mask.astype(jnp.int32)
         going = jax.ops.segment_max(live, graph.graph_ids[graph.senders], num_graphs) > 0
         summed = cluster_sum(graph, parsing)
-        plain = pool(graph, scores, parsing, summed)
+        plain = pool(graph, parsing, summed)
         deep = params.features(summed) * (parsing.mean_score * parsing.edge_count).astype(summed.dtype)[:, None]
         x = jnp.where(going[plain.graph_ids][:, None], deep, plain.x)
         return plain._replace(x=jnp.where(plain.node_mask[:, None], x, 0)), parsing

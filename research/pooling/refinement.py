@@ -9,16 +9,16 @@ Guarantees: `graph_bounds.PAIRS`, `graph_bounds.missed`. Source: `zhou:23`.
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from research.core import validate
 from research.core.types import Array, Bool, Int, UInt
 from research.pooling import relational
 
-__all__ = ["fingerprint", "fingerprints", "tuple_colours"]
+__all__ = ["Ladder", "ladder", "tuple_colours"]
 
 
 def _scramble(word: Array) -> Array:
@@ -28,23 +28,22 @@ def _scramble(word: Array) -> Array:
     return word ^ (word >> 16)
 
 
-def _mix(colour: UInt[Array, "... 2"]) -> UInt[Array, "... 2"]:
-    """Another colour, each of whose words depends on both."""
-    one, other = colour[..., 0], colour[..., 1]
-    first = _scramble(one ^ _scramble(other + jnp.uint32(0x9E3779B9)))
-    second = _scramble(other ^ _scramble(first + jnp.uint32(0x7F4A7C15)))
-    return jnp.stack([first, second], axis=-1)
+def _mix(one: UInt[Array, "..."], other: UInt[Array, "..."]) -> UInt[Array, "... 2"]:
+    """A colour, each of whose words depends on both of the given ones."""
+    first = _scramble(one ^ (other * jnp.uint32(0x9E3779B1)))
+    return jnp.stack([first, _scramble(other + first * jnp.uint32(0x7F4A7C15))], axis=-1)
 
 
 def _pair(one: UInt[Array, "... 2"], other: UInt[Array, "... 2"]) -> UInt[Array, "... 2"]:
-    """The colour of an ordered pair."""
-    return _mix(_mix(one) + other * jnp.uint32(0x9E3779B1))
+    """The colour of an ordered pair of colours or of sums of colours."""
+    joined = one * jnp.uint32(0xCC9E2D51) + other
+    return _mix(joined[..., 0], joined[..., 1])
 
 
 def _named(number: Array, salt: Array) -> UInt[Array, "... 2"]:
     """The colour called by a number."""
     number = number.astype(jnp.uint32)
-    return _mix(jnp.stack([number ^ salt, jnp.full_like(number, 0x51ED270B)], axis=-1))
+    return _mix(number ^ salt, number * jnp.uint32(0x51ED270B) + salt)
 
 
 def _marks(nodes: Int[Array, "l"], num_nodes: int) -> Array:
@@ -55,11 +54,11 @@ def _marks(nodes: Int[Array, "l"], num_nodes: int) -> Array:
 
 def _refined_nodes(adjacency, node_mask, start, rounds: int):
     def refine(_, colour):
-        heard = jnp.where(adjacency[..., None], _mix(colour)[None], 0).sum(axis=1, dtype=jnp.uint32)
+        heard = jnp.where(adjacency[..., None], colour[None], 0).sum(axis=1, dtype=jnp.uint32)
         return _pair(colour, heard)
 
     colour = jax.lax.fori_loop(0, rounds, refine, start)
-    return jnp.where(node_mask[:, None], _mix(colour), 0).sum(axis=0, dtype=jnp.uint32)
+    return jnp.where(node_mask[:, None], colour, 0).sum(axis=0, dtype=jnp.uint32)
 
 
 def _refined_pairs(adjacency, node_mask, start, salt, rounds: int):
@@ -74,12 +73,19 @@ def _refined_pairs(adjacency, node_mask, start, salt, rounds: int):
 
     colour = jax.lax.fori_loop(0, rounds, refine, colour)
     both = (node_mask[:, None] & node_mask[None])[..., None]
-    return jnp.where(both, _mix(colour), 0).sum(axis=(0, 1), dtype=jnp.uint32)
+    return jnp.where(both, colour, 0).sum(axis=(0, 1), dtype=jnp.uint32)
 
 
-@functools.partial(jax.jit, static_argnames=("k", "rounds", "batch_size"))
+class Ladder(NamedTuple):
+    """The 1,l-WL or 2,l-WL fingerprints of one graph for l = 0, ..., most, and what they are made of."""
+
+    prints: UInt[Array, "most+1 2"]
+    colours: UInt[Array, "T 2"]  # of the tuples of `relational.tuples_up_to`
+    valid: Bool[Array, "T"]  # whether a tuple holds nodes only
+
+
 def tuple_colours(
-    adjacency: Bool[Array, "N N"], node_mask: Bool[Array, "N"], tuples: Int[Array, "T l"], salt, *, k: int = 1,
+    adjacency: Bool[Array, "N N"], node_mask: Bool[Array, "N"], tuples: Int[Array, "T l"], salt=0, *, k: int = 1,
     rounds: int | None = None, batch_size: int | None = None,
 ) -> UInt[Array, "T 2"]:  # fmt: skip
     """The colour of the graph with each tuple marked, whatever the order of its nodes.
@@ -87,11 +93,14 @@ def tuple_colours(
     Args:
       adjacency: symmetric, without loops; entries of padding are ignored.
       node_mask: True for a node.
-      tuples: of nodes, such as `relational.all_tuples` or `relational.sample_tuples`; l may be 0.
+      tuples: of nodes, as `relational` makes them; -1 marks nothing.
       salt: unsigned integer; other salts give other, equally good, hashes.
       k: 1 or 2.
-      rounds: None for N (k = 1) or N ceil(log2 N) (k = 2), after which nothing changes.
+      rounds: static; None for N (k = 1) or N ceil(log2 N) (k = 2), after which nothing changes.
       batch_size: tuples at once, to bound memory; None for all.
+
+    Raises:
+      ValueError: k other than 1 or 2.
     """
     validate.one_of("k", k, (1, 2))
     num_nodes = adjacency.shape[0]
@@ -106,29 +115,25 @@ def tuple_colours(
             return _refined_nodes(adjacency, node_mask, start, rounds)
         return _refined_pairs(adjacency, node_mask, start, salt, rounds)
 
-    return jax.lax.map(one, tuples, batch_size=batch_size or tuples.shape[0])
+    return relational.over(one, tuples, batch_size)
 
 
-def fingerprint(
-    adjacency: Bool[Array, "N N"], node_mask: Bool[Array, "N"], num_marks: int, salt=0, *, k: int = 1,
+@functools.partial(jax.jit, static_argnames=("most", "k", "rounds", "batch_size"))
+def ladder(
+    adjacency: Bool[Array, "N N"], node_mask: Bool[Array, "N"], most: int, salt=0, *, k: int = 1,
     rounds: int | None = None, batch_size: int | None = None,
-) -> UInt[Array, "2"]:  # fmt: skip
-    """The k,l-WL fingerprint, l = `num_marks`: the same for isomorphic graphs, whatever their padding."""
-    validate.require(isinstance(num_marks, int) and num_marks >= 0, "num_marks", "be an integer >= 0", num_marks)
-    tuples = jnp.asarray(relational.all_tuples(adjacency.shape[0], num_marks))
-    colours = tuple_colours(adjacency, node_mask, tuples, salt, k=k, rounds=rounds, batch_size=batch_size)
-    valid = jnp.all(node_mask[tuples], axis=1)[:, None]
-    # Without marks there is one tuple; the number of nodes enters through the sum over them.
-    return _mix(jnp.where(valid, _mix(colours), 0).sum(axis=0, dtype=jnp.uint32))
+) -> Ladder:  # fmt: skip
+    """Fingerprints with 0, 1, ..., `most` marks: the same for isomorphic graphs, whatever their order and padding.
 
+    Args: as of `tuple_colours`; `most` is static.
 
-def fingerprints(
-    adjacency: Bool[Array, "G N N"], node_mask: Bool[Array, "G N"], num_marks: int, salt=0, *, k: int = 1,
-    rounds: int | None = None, batch_size: int | None = None, graphs_at_once: int | None = None,
-) -> UInt[Array, "G 2"]:  # fmt: skip
-    """`fingerprint` of many graphs of one padded size."""
-    validate.require(np.ndim(adjacency) == 3, "adjacency", "have shape (G, N, N)", np.shape(adjacency))
-    return jax.lax.map(
-        lambda graph: fingerprint(*graph, num_marks, salt, k=k, rounds=rounds, batch_size=batch_size),
-        (adjacency, node_mask), batch_size=graphs_at_once or adjacency.shape[0],
-    )  # fmt: skip
+    Raises:
+      ValueError: a negative number of marks, k other than 1 or 2.
+    """
+    validate.require(isinstance(most, int) and most >= 0, "most", "be an integer >= 0", most)
+    tuples, level = relational.tuples_up_to(adjacency.shape[0], most)
+    colours = tuple_colours(adjacency, node_mask, jnp.asarray(tuples), salt, k=k, rounds=rounds, batch_size=batch_size)
+    taken = relational.valid(jnp.asarray(tuples), node_mask)
+    counted = jnp.where(taken[:, None], _mix(colours[:, 0], colours[:, 1]), 0)
+    # The graph's colour is a sum itself: it is mixed before it is counted, and then a sum is a multiset again.
+    return Ladder(jax.ops.segment_sum(counted, jnp.asarray(level), most + 1), colours, taken)

@@ -20,12 +20,34 @@ from research.pooling import graphs
 from research.pooling.graphs import Graph
 from research.pooling.operator import Operator
 
-__all__ = ["SumNetwork", "all_tuples", "example", "marked", "relational_pool", "sample_tuples"]
+__all__ = [
+    "SumNetwork",
+    "all_tuples",
+    "example",
+    "marked",
+    "over",
+    "relational_pool",
+    "sample_tuples",
+    "tuples_up_to",
+    "valid",
+]
 
 
 def all_tuples(num_nodes: int, num_marks: int) -> np.ndarray:
     """Every ordered tuple of nodes, `[num_nodes ** num_marks, num_marks]`; one empty tuple without marks."""
     return np.indices((num_nodes,) * num_marks).reshape(num_marks, num_nodes**num_marks).T.astype(np.int32)
+
+
+def tuples_up_to(num_nodes: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """All tuples of 0, 1, ..., `most` nodes, `[T, most]` with -1 behind the shorter ones, and their lengths `[T]`."""
+    parts = [all_tuples(num_nodes, marks) for marks in range(most + 1)]
+    padded = [np.pad(part, ((0, 0), (0, most - part.shape[1])), constant_values=-1) for part in parts]
+    return np.concatenate(padded), np.repeat(np.arange(most + 1), [len(part) for part in parts])
+
+
+def valid(tuples: Int[Array, "T l"], node_mask: Bool[Array, "M"]) -> Bool[Array, "T"]:
+    """Whether a tuple holds nodes only; -1, which marks nothing, is let by."""
+    return jnp.all((tuples < 0) | node_mask[tuples], axis=1)
 
 
 def sample_tuples(key: Key, node_mask: Bool[Array, "M"], num_marks: int, samples: int) -> Int[Array, "S l"]:
@@ -36,9 +58,14 @@ def sample_tuples(key: Key, node_mask: Bool[Array, "M"], num_marks: int, samples
 
 
 def marked(graph: Graph, nodes: Int[Array, "l"]) -> Graph:
-    """The graph with l more channels, the i-th 1 at the i-th node of the tuple and 0 elsewhere."""
+    """The graph with l more channels, the i-th 1 at the i-th node of the tuple and 0 elsewhere; -1 marks no node."""
     marks = (jnp.arange(graph.x.shape[0])[:, None] == nodes[None]) & graph.node_mask[:, None]
     return graph._replace(x=jnp.concatenate([graph.x, marks.astype(graph.x.dtype)], axis=1))
+
+
+def over(function: Callable, items: Any, batch_size: int | None) -> Any:
+    """The function of every item, so many at once; all of them for None, which compiles one body instead of two."""
+    return jax.vmap(function)(items) if batch_size is None else jax.lax.map(function, items, batch_size=batch_size)
 
 
 def relational_pool(
@@ -64,12 +91,12 @@ def relational_pool(
     else:
         validate.at_least("samples", samples, 1)
         tuples = sample_tuples(key, graph.node_mask, num_marks, samples)
-    valid = jnp.all(graph.node_mask[tuples], axis=1)
-    values = jax.lax.map(lambda nodes: f(marked(graph, nodes)), tuples, batch_size=batch_size or len(tuples))
-    total = jnp.maximum(jnp.sum(valid), 1)
+    taken = valid(tuples, graph.node_mask)
+    values = over(lambda nodes: f(marked(graph, nodes)), tuples, batch_size)
+    total = jnp.maximum(jnp.sum(taken), 1)
 
     def mean(leaf):
-        kept = jnp.where(valid.reshape(-1, *(1,) * (leaf.ndim - 1)), leaf, 0)
+        kept = jnp.where(taken.reshape(-1, *(1,) * (leaf.ndim - 1)), leaf, 0)
         return jnp.sum(kept, axis=0) / total.astype(leaf.dtype)
 
     return jax.tree.map(mean, values)

@@ -88,7 +88,7 @@ def test_levels_are_rounds_of_parsing_with_scores_kept(instances, forests):
         names, found = jnp.arange(NODES), []
         for _ in range(3):
             parsed = parsing.parse(graph, scores)
-            graph, names = parsing.pool(graph, scores, parsed), parsed.labels[names]
+            graph, names = parsing.pool(graph, parsed), parsed.labels[names]
             found.append(names)
         return jnp.stack(found)
 

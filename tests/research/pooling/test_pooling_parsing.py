@@ -21,7 +21,7 @@ def check_worked_example(dtype, rtol):
     @jax.jit
     def run(graph, scores):
         found = parsing.parse(graph, scores)
-        coarse = parsing.pool(graph, scores, found)
+        coarse = parsing.pool(graph, found)
         return found, coarse, parsing.unpool(coarse.x, found, graph.x, graph.node_mask)
 
     found, coarse, back = run(graph, scores)
@@ -84,7 +84,7 @@ def parsed(instances):
     def run(ends, scores, mask):
         graph = graphs.build(jnp.ones((SIZE, 2)), *ends, node_mask=node_mask, edge_mask=mask)
         found = parsing.parse(graph, scores)
-        return found, parsing.pool(graph, scores, found)
+        return found, parsing.pool(graph, found)
 
     found = run(ends, scores, mask)
     return [jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), found) for i in range(len(instances))]

@@ -21,21 +21,22 @@ def padded(adjacency):
     return out, np.arange(SIZE) < size
 
 
-@pytest.fixture(scope="module")
-def fingerprint():
-    return jax.jit(refinement.fingerprint, static_argnames=("num_marks", "k", "rounds", "batch_size"))
+def climb(adjacency, node_mask, salt=0, k=1):
+    """Fingerprints for 0, 1 and 2 marks (k = 1) or none, as pairs of integers."""
+    found = refinement.ladder(adjacency, node_mask, 2 if k == 1 else 0, salt, k=k, rounds=8, batch_size=91)
+    return [tuple(row) for row in np.asarray(found.prints).tolist()]
 
 
 @pytest.fixture(scope="module")
-def ladder(fingerprint):
+def ladder():
     """Fingerprints of every graph of every pair, relabelled at random, by pair, side, k and l."""
     rng, found = np.random.default_rng(0), {}
     for name, (one, other, _) in graph_bounds.PAIRS.items():
         for side, adjacency in (("one", one), ("other", other), ("again", one)):
             place = rng.permutation(len(adjacency))
-            for k, marks in ((1, 0), (1, 1), (1, 2), (2, 0)):
-                print_ = fingerprint(*padded(adjacency[np.ix_(place, place)]), marks, 3, k=k, rounds=8, batch_size=64)
-                found[name, side, k, marks] = tuple(np.asarray(print_).tolist())
+            for k in (1, 2):
+                for marks, found_ in enumerate(climb(*padded(adjacency[np.ix_(place, place)]), 3, k)):
+                    found[name, side, k, marks] = found_
     return found
 
 
@@ -77,7 +78,7 @@ def by_dictionary(adjacency, marks, names):
     return frozenset(found.items())
 
 
-def test_hashes_separate_what_dictionaries_separate(fingerprint):
+def test_hashes_separate_what_dictionaries_separate():
     """Graphs of five and six nodes with few edges, many of them alike for refinement; every pair of them."""
     rng, graphs_, names = np.random.default_rng(1), [], {}
     for size in (5, 6):
@@ -85,35 +86,31 @@ def test_hashes_separate_what_dictionaries_separate(fingerprint):
             upper = np.triu(rng.random((size, size)) < rng.choice([0.2, 0.35, 0.5]), 1)
             graphs_.append(upper | upper.T)
     graphs_ += [graph_bounds.cycles(6), graph_bounds.cycles(3, 3)]
+    climbed = [climb(*padded(a)) for a in graphs_]
     for marks in (0, 1):
-        hashed = [fingerprint(*padded(a), marks, 0, rounds=8, batch_size=64) for a in graphs_]
-        hashed = [tuple(np.asarray(h).tolist()) for h in hashed]
+        hashed = [prints[marks] for prints in climbed]
         exact = [by_dictionary(a, marks, names) for a in graphs_]
         for i, j in itertools.combinations(range(len(graphs_)), 2):
             assert (hashed[i] == hashed[j]) == (exact[i] == exact[j])
 
 
-def test_padding_and_many_at_once_change_nothing(fingerprint):
+def test_padding_changes_nothing():
     adjacency = graph_bounds.cycles(5, 3)
     dirty, mask = padded(adjacency)
-    dirty = dirty | ~(mask[:, None] & mask)
-    alone = fingerprint(*padded(adjacency), 1, 0, rounds=8, batch_size=64)
-    np.testing.assert_array_equal(fingerprint(dirty, mask, 1, 0, rounds=8, batch_size=64), alone)
-    tight = refinement.fingerprints(jnp.asarray(adjacency)[None], jnp.ones((1, 8), bool), 1, rounds=8)
-    np.testing.assert_array_equal(tight[0], alone)
-    assert not np.array_equal(alone, fingerprint(dirty, mask, 1, 1, rounds=8, batch_size=64))  # another salt
+    alone = climb(*padded(adjacency))
+    assert climb(dirty | ~(mask[:, None] & mask), mask) == alone
+    tight = refinement.ladder(jnp.asarray(adjacency), jnp.ones(8, bool), 1, rounds=8)
+    assert [tuple(row) for row in np.asarray(tight.prints).tolist()] == alone[:2]
+    assert climb(dirty, mask, 1) != alone  # another salt
 
 
 def test_sampled_tuples_miss_as_rarely_as_predicted():
     """Share of tuples of the rook's graph that betray it, against how often samples of five find none of them."""
     one, other, _ = graph_bounds.PAIRS["rook and Shrikhande"]
-    mask, tuples = jnp.ones(16, bool), jnp.asarray(relational.all_tuples(16, 2))
-    colours = [
-        {tuple(c) for c in np.asarray(refinement.tuple_colours(a, mask, tuples, 0, rounds=8)).tolist()}
-        for a in (one, other)
-    ]
-    mine = np.asarray(refinement.tuple_colours(one, mask, tuples, 0, rounds=8)).tolist()
-    tell = np.array([tuple(c) not in colours[1] for c in mine])
+    mask = jnp.ones(16, bool)
+    found = [refinement.ladder(a, mask, 2, rounds=8, batch_size=91).colours for a in (one, other)]
+    mine, theirs = ([tuple(c) for c in np.asarray(colours)[17:].tolist()] for colours in found)  # tuples of two marks
+    tell = np.array([colour not in set(theirs) for colour in mine])
     assert 0 < tell.mean() < 1
     draws, size = 4000, 5
     drawn = np.asarray(relational.sample_tuples(jax.random.key(0), mask, 2, draws * size)).reshape(draws, size, 2)
@@ -177,8 +174,12 @@ def test_the_exact_mean_is_a_loop_and_sampling_is_unbiased(network):
             "samples must be >= 1, got 0.",
         ),
         (
-            lambda g, f: refinement.fingerprint(jnp.eye(3, dtype=bool), jnp.ones(3, bool), 1, k=3),
+            lambda g, f: refinement.ladder(jnp.eye(3, dtype=bool), jnp.ones(3, bool), 1, k=3),
             "k must be one of 1, 2, got 3.",
+        ),
+        (
+            lambda g, f: refinement.ladder(jnp.eye(3, dtype=bool), jnp.ones(3, bool), -1),
+            "most must be an integer >= 0, got -1.",
         ),
         (lambda g, f: graph_bounds.missed(1.5, 3), r"share must lie in \[0, 1\], got 1.5."),
         (lambda g, f: graph_bounds.max_rounds(0), "num_nodes must be >= 1, got 0."),

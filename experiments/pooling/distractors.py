@@ -1,0 +1,159 @@
+"""Whether pooling finds a relation of two tokens among distractors: mean, maximum, attention, and a token graph.
+
+A sequence holds a target and a modifier, marked by directions of their own, and distractors; the question is whether
+target and modifier have the same topic (label 0) or not (label 1). A topic is a random unit vector, one of
+`problem.topics`; a token is its topic, its mark if it has one, and noise. Of `problem.length` tokens a share
+`problem.ratios` are distractors with random topics, two are target and modifier, at random places, the rest is padding.
+Every pooling has the same two-layer head and is trained by Adam. A replicate is a seed, a step of the run an epoch.
+Metrics `[R, ratio]`: `<pooling>`, accuracy on test sequences after the epoch, and `loss/<pooling>`, mean over the
+epoch, in nats.
+Source: `mantri:26`; the task in vectors, derived.
+"""
+
+from experiments.lib import app
+
+POOLINGS = ("mean", "max", "attention", "graph")
+
+
+def sequences(key, count: int, ratio: float, setting):
+    """What sequences hold: topics `[S, T]`, marks `[S, T]` (0 none, 1 target, 2 modifier), labels `[S]`, integers."""
+    import jax
+    import jax.numpy as jnp
+
+    from research.core import prng
+
+    length, distractors = setting.length, num_distractors(ratio, setting.length)
+    topics = jax.random.randint(prng.stream(key, "topics"), (count, length), 0, setting.topics)
+    label = jax.random.bernoulli(prng.stream(key, "labels"), shape=(count,)).astype(jnp.int32)
+    # The modifier's topic is the target's, or any other.
+    other = (topics[:, 0] + jax.random.randint(prng.stream(key, "other"), (count,), 1, setting.topics)) % setting.topics
+    topics = topics.at[:, 1].set(jnp.where(label == 1, other, topics[:, 0]))
+    marks = jnp.zeros((count, length), jnp.int32).at[:, 0].set(1).at[:, 1].set(2)
+    inside = jnp.arange(length) < distractors + 2
+    order = jax.random.uniform(prng.stream(key, "places"), (count, length))
+    place = jnp.argsort(jnp.where(inside[None], order, 2.0), axis=1)  # padding stays behind
+    return jnp.take_along_axis(topics, place, 1), jnp.take_along_axis(marks, place, 1), label
+
+
+def num_distractors(ratio: float, length: int) -> int:
+    """Tokens of a sequence that are distractors."""
+    return min(round(ratio * length), length - 2)
+
+
+def program(config, mesh):
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    from experiments.lib import lanes
+    from research.core import prng
+    from research.pooling import glot
+
+    setting, algo = config.problem, config.algo
+    ratios, dim, per_epoch = tuple(setting.ratios), setting.channels, setting.train // algo.batch
+    num_steps = per_epoch * config.run.num_steps
+    optimizer = optax.adam(optax.cosine_decay_schedule(algo.learning_rate, num_steps))
+    axis = jnp.array([num_distractors(ratio, setting.length) + 2 for ratio in ratios])
+
+    def tables(key):
+        """Topics `[topics, D]` of unit length, marks `[3, D]`, the first zero."""
+        topics = jax.random.normal(prng.stream(key, "tables"), (setting.topics, dim))
+        marks = jax.random.normal(prng.stream(key, "marks"), (3, dim)).at[0].set(0)
+        lengths = [jnp.maximum(jnp.linalg.norm(table, axis=1, keepdims=True), 1e-6) for table in (topics, marks)]
+        return topics / lengths[0], setting.mark * marks / lengths[1]
+
+    def tokens(key, topics, marks, rows):
+        """Tokens `[B, T, D]` at unit scale per channel; the noise of a sequence is always the same."""
+        words, signs = tables(key)
+        keys = jax.vmap(lambda row: jax.random.fold_in(prng.stream(key, "noise"), row))(rows)
+        noise = jax.vmap(lambda one: jax.random.normal(one, (setting.length, dim)))(keys)
+        return (words[topics[rows]] + signs[marks[rows]]) * dim**0.5 + setting.noise * noise
+
+    def create(key, pooling: str):
+        keys = jax.random.split(key, 3)
+        layers = algo.layers if pooling == "graph" else 0
+        learned = pooling in ("attention", "graph")
+        pool = glot.Glot.create(keys[0], dim, algo.hidden, layers) if learned else ()
+        width = dim + layers * algo.hidden
+        head = jax.random.normal(keys[1], (width, algo.head)) * (2 / width) ** 0.5
+        out = jax.random.normal(keys[2], (algo.head,)) / algo.head**0.5
+        return pool, (head, jnp.zeros(algo.head), out, jnp.zeros(()))
+
+    def logits(params, pooling: str, x, mask):
+        pool, (weight, bias, out, constant) = params
+        if pooling == "mean":
+            pooled = jnp.where(mask[..., None], x, 0).sum(axis=1) / mask.sum(axis=1, keepdims=True)
+        elif pooling == "max":
+            pooled = jnp.where(mask[..., None], x, -jnp.inf).max(axis=1)
+        else:
+            pooled = glot.glot(x, mask, pool).pooled
+        return jax.nn.relu(pooled @ weight + bias[None]) @ out + constant
+
+    def epoch(key, pooling: str, data, params, memory, number, valid):
+        """One pass over the training sequences in random order, then the test."""
+        topics, marks, label = data
+        mask = jnp.broadcast_to(jnp.arange(setting.length)[None] < valid, (algo.batch, setting.length))
+
+        def loss(params, rows):
+            sign = 2.0 * label[rows] - 1
+            return jnp.mean(jax.nn.softplus(-sign * logits(params, pooling, tokens(key, topics, marks, rows), mask)))
+
+        def step(carry, rows):
+            value, gradient = jax.value_and_grad(loss)(carry[0], rows)
+            update, memory = optimizer.update(gradient, carry[1])
+            return (optax.apply_updates(carry[0], update), memory), value
+
+        order = jax.random.permutation(jax.random.fold_in(prng.stream(key, "order"), number), setting.train)
+        order = order[: per_epoch * algo.batch].reshape(per_epoch, algo.batch)
+        (params, memory), losses = jax.lax.scan(step, (params, memory), order)
+
+        def right(rows):
+            return (logits(params, pooling, tokens(key, topics, marks, rows), mask) > 0) == (label[rows] == 1)
+
+        test = setting.train + jnp.arange(setting.test).reshape(-1, algo.batch)
+        return params, memory, jnp.mean(jax.lax.map(right, test)), jnp.mean(losses)
+
+    def draw(key):
+        total = setting.train + setting.test
+        drawn = [sequences(prng.stream(key, f"{ratio}"), total, ratio, setting) for ratio in ratios]
+        return key, jax.tree.map(lambda *parts: jnp.stack(parts), *drawn)
+
+    def start(drawn):
+        key, _ = drawn
+        states = {}
+        for pooling in POOLINGS:
+            keys = jax.random.split(prng.stream(key, f"create-{pooling}"), len(ratios))
+            params = jax.vmap(lambda one, pooling=pooling: create(one, pooling))(keys)
+            states[pooling] = (params, jax.vmap(optimizer.init)(params))
+        return states, jnp.int32(0)
+
+    def advance(_, drawn, state):
+        key, data = drawn
+        states, number = state
+        found, after = {}, {}
+        for pooling in POOLINGS:
+
+            def one(args, pooling=pooling):
+                return epoch(key, pooling, args[0], *args[1], number, args[2])
+
+            params, memory, accuracy, loss = jax.lax.map(one, (data, states[pooling], axis))
+            after[pooling] = (params, memory)
+            found |= {pooling: accuracy, f"loss/{pooling}": loss}
+        return (after, number + 1), found
+
+    return lanes.program(
+        config, mesh, draw=draw, start=start, advance=advance, in_turn=True,
+        axes={"ratio": tuple(f"{ratio:g}" for ratio in ratios)},
+    )  # fmt: skip
+
+
+def main(config, run, mesh):
+    from experiments.lib import driver
+    from experiments.pooling import panels_distractors
+
+    driver.drive(program(config, mesh), config, run)
+    panels_distractors.quick_look(run)
+
+
+if __name__ == "__main__":
+    app.run(main, default_config="configs/pooling/distractors.py")
