@@ -3,7 +3,7 @@
 A step runs one variant, a mixer at a number of tokens, as often as the largest number holds it, each time on what it
 has just made; variants go in turn, and the first lap warms up. `timing.jsonl` has the seconds. Metric, `[R]`: `output`,
 root mean square of what the last mix gave, which no clock changes. Axes: `variant`, "mixer tokens".
-Source: `tan:22`, section 3.4, for PoNet's linear time.
+Source: `tan:22`, section 3, for PoNet's linear time.
 """
 
 from experiments.lib import app

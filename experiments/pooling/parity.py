@@ -6,7 +6,7 @@ mean cross-entropy over the chunk, nats. Results, by `task`, `method` and replic
 the elements changes; `far [T, M, R]`, accuracy at `run.far` elements, NaN of methods that are not in `run.far_methods`;
 `associator [T, R]`, root mean square over triples of embedded elements, of the LCM; `defects [T, table, R]`,
 associativity defects of every rounded table of "tables and tropical". Tables are rounded in all of them.
-Source: `ong:22`, section 5, for the LCM; `cohen_karlik:20` for parity. Sizes and the monoids by construction are ours.
+Source: `ong:22`, for the LCM; `cohen_karlik:20` for parity. Sizes and the monoids by construction are ours.
 """
 
 from experiments.lib import app

@@ -4,7 +4,7 @@
     z   = Attn(LN(latents) -> LN(h)) + latents;  z = GEGLU-FF(LN(z)) + z;  y = mean over latents, divided by its norm
 
 The variant over the last layer attends over that layer's tokens instead; padded ones are masked here, which the release
-does not do. Linear maps have no biases. Source: `tang:24`, section 4; sizes of the release: 768 latents, 32 heads of
+does not do. Linear maps have no biases. Source: `tang:24`; sizes of the release: 768 latents, 32 heads of
 2048, feed-forward 4 times as wide.
 
 Letters: `B` sequences, `L` layers without the input embeddings, `T` tokens, `D` channels, `R` latents, `H` heads of
@@ -156,7 +156,7 @@ def example(key: Key) -> dict[str, Operator]:
         def apply(params, tokens, mask):  # tokens first, as masks are
             return params(jnp.moveaxis(tokens, 2, 1), mask)
 
-        return Operator(apply, params, jnp.moveaxis(hiddens, 1, 2), formula, "tang:24, section 4", "", mask)
+        return Operator(apply, params, jnp.moveaxis(hiddens, 1, 2), formula, "tang:24", "", mask)
 
     return {
         "layer pooling": made(keys[0], "layers", "latents attend over the mean token of every layer"),

@@ -4,7 +4,7 @@ The operator is commutative to the bit. That it is associative is only learned: 
 `monoid.flip_rate`, since a small training loss says nothing of other orders and larger collections.
 GRU(input x, hidden h), with biases of both: r, z = sigma(x W + c + h R + d), n = tanh(x W_n + c_n + r (h R_n + d_n)),
 h' = (1 - z) n + z h.
-Source: `ong:22`, section 4; `cho:14` for the GRU. Departure: absent elements are the formal identity, where the public
+Source: `ong:22`; `cho:14` for the GRU. Departure: absent elements are the formal identity, where the public
 implementation feeds rows of zeros through the GRU, so that a result depends on the largest set of its batch.
 """
 
@@ -132,7 +132,7 @@ def example(key: Key) -> dict[str, Operator]:
     return {
         "learnable commutative monoid": Operator(
             lambda params, x, mask: params(x, mask), LCM.create(weights, 3), x,
-            "tree of (GRU(a, b) + GRU(b, a)) / 2", "ong:22, section 4", "pooling/fig_parity", mask,
+            "tree of (GRU(a, b) + GRU(b, a)) / 2", "ong:22", "pooling/fig_parity", mask,
         ),
         "GRU fold": Operator(
             lambda params, x, mask: params(x, mask), GRUFold.create(weights, 3, 4), x,

@@ -3,7 +3,7 @@
 The operator needs not be associative: then the tree is one of many answers, and `associator` and `flip_rate` say how
 far apart they are. An absent operand is the formal identity: combining with it gives the other one, and the operator is
 not asked. The result depends on the elements and their order alone, never on how far a collection is padded.
-Source: `ong:22`, section 4. Guarantees (T10): `order_spread_bound`, `tree_fold_bound`.
+Source: `ong:22` Guarantees (T10): `order_spread_bound`, `tree_fold_bound`.
 """
 
 from collections.abc import Callable
@@ -222,10 +222,10 @@ def example(key: Key) -> dict[str, Operator]:
     return {
         "sum tree": Operator(
             lambda _, x, mask: tree_reduce(jnp.add, x, mask), (), x, "x_1 + ... + x_n by a balanced tree",
-            "ong:22, section 4", "pooling/fig_parity", mask, ("permutation", "homogeneous", "monotone"),
+            "ong:22", "pooling/fig_parity", mask, ("permutation", "homogeneous", "monotone"),
         ),
         "hypotenuse tree": Operator(
             lambda _, x, mask: tree_reduce(blunted, x, mask, fill=1.0), (), x, "0.99 hypot(a, b) by a balanced tree",
-            "ong:22, section 4", "pooling/fig_parity", mask,
+            "ong:22", "pooling/fig_parity", mask,
         ),
     }  # fmt: skip

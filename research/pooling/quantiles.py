@@ -2,7 +2,7 @@
 
 A set of predicted quantiles that cross is repaired by sorting, or by isotonic regression: the nearest nondecreasing
 sequence in weighted squares. Neither increases the summed pinball loss (T20): `pinball_increase` is <= 0 for both.
-Sources: `fakoor:23`, section 4, for quantile sets; `ayer:55` for pooling adjacent violators; `efron:75` for shrinkage.
+Sources: `fakoor:23`, for quantile sets; `ayer:55` for pooling adjacent violators; `efron:75` for shrinkage.
 
 Letters: `Q` quantile levels, `G` groups, `N` elements of a group, `D` channels.
 """
@@ -100,7 +100,7 @@ def pinball_increase(
     outcome: Float[Array, "..."],
 ) -> Float[Array, "..."]:  # fmt: skip
     """Pinball loss of the repaired set less that of the given one: <= 0 for `sorted_quantiles` and `isotonic`, whatever
-    the outcome, for nondecreasing levels. Theorem T20 (`fakoor:23`, section 4)."""
+    the outcome, for nondecreasing levels. Theorem T20 (`fakoor:23`)."""
     return pinball(repair(values), levels, outcome) - pinball(values, levels, outcome)
 
 
@@ -167,12 +167,12 @@ def example(key: Key) -> dict[str, Operator]:
 
     return {
         "sorted quantiles": Operator(
-            lambda _, x, mask: sorted_quantiles(x), (), values, "values in order", "fakoor:23, section 4"
+            lambda _, x, mask: sorted_quantiles(x), (), values, "values in order", "fakoor:23"
         ),
         "isotonic quantiles": Operator(
-            lambda _, x, mask: isotonic(x), (), values, "argmin over monotone y of |y - x|^2", "fakoor:23, section 4"
+            lambda _, x, mask: isotonic(x), (), values, "argmin over monotone y of |y - x|^2", "fakoor:23"
         ),
         "partial pooling": Operator(
-            shrunk, (), groups, "m + T / (T + S / n_g) (mean_g - m)", "efron:75, section 2", "", mask
+            shrunk, (), groups, "m + T / (T + S / n_g) (mean_g - m)", "efron:75", "", mask
         ),
     }

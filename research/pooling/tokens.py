@@ -2,8 +2,8 @@
 
 Positions are those of the tokens that take part, counted by the mask: padding on the left, on the right or in between
 changes nothing. An empty sequence gives 0.
-Sources: `ivison:25`, section 3, for the position-weighted mean (the release counts padded positions too, at batch size
-1; here only tokens count); `heakl:25`, section 3, for windows and router (the release has no mask).
+Sources: `ivison:25`, for the position-weighted mean (the release counts padded positions too, at batch size
+1; here only tokens count); `heakl:25`, for windows and router (the release has no mask).
 
 Letters: `B` sequences, `T` tokens, `D` channels, `n` tokens of one sequence, `W` windows, `A` hidden units.
 """
@@ -145,7 +145,7 @@ class AttentionPool(eqx.Module):
 class WindowRouter(eqx.Module):
     """Choice among C actions, such as skip, run once, run twice: an MLP per window mean, logits averaged over windows.
 
-    MLP: Linear(D, A), GELU (tanh form), Linear(A, C); `heakl:25`, section 3: A = 128, C = 3, W = 8.
+    MLP: Linear(D, A), GELU (tanh form), Linear(A, C); `heakl:25`: A = 128, C = 3, W = 8.
     """
 
     first: Float[Array, "D A"]
@@ -191,9 +191,9 @@ def example(key: Key) -> dict[str, Operator]:
         "first token": pooled("first", "x_1", "devlin:19", means),
         "last token": pooled("last", "x_n", "devlin:19", means),
         "position-weighted mean": pooled(
-            "position_weighted", "sum_t t x_t / sum_t t", "ivison:25, section 3", means
+            "position_weighted", "sum_t t x_t / sum_t t", "ivison:25", means
         ),
-        "windowed mean": pooled("windowed", "means of W equal windows", "heakl:25, section 3", (), {"windows": 2}),
+        "windowed mean": pooled("windowed", "means of W equal windows", "heakl:25", (), {"windows": 2}),
         "token attention": Operator(
             lambda params, x, mask: params(x, mask), AttentionPool.create(scorer, 3, 4), x,
             "sum_t w_t x_t, w = softmax(c . tanh(V^T x_t))", "ilse:18, section 2", "", mask,
@@ -201,6 +201,6 @@ def example(key: Key) -> dict[str, Operator]:
         ),
         "window router": Operator(
             lambda params, x, mask: params(x, mask), WindowRouter.create(router, 3, 4, windows=2), x,
-            "mean over windows of MLP(window mean)", "heakl:25, section 3", "", mask,
+            "mean over windows of MLP(window mean)", "heakl:25", "", mask,
         ),
     }  # fmt: skip
