@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from experiments.lib import style
-from experiments.lib.tables import Measured, measured
+from experiments.lib.tables import Measured
 from research.core.stats import rate_fit
 
 __all__ = ["quick_look", "seconds", "slope", "time_panel"]
@@ -27,19 +27,19 @@ def seconds(run, mixer: str) -> np.ndarray:
 
 
 def slope(run, mixer: str) -> Measured:
-    """Exponent of the time in the number of tokens, a fit for every lap."""
-    return measured([rate_fit(run.config.problem.tokens, lap).slope for lap in seconds(run, mixer)])
+    """Exponent of the fastest lap's time in the number of tokens, by least squares in logarithms, with its interval."""
+    fit = rate_fit(run.config.problem.tokens, seconds(run, mixer).min(axis=0))
+    return Measured(fit.slope, fit.low, fit.high, fit.n)
 
 
 def time_panel(ax, run) -> None:
-    """Seconds of one mix by tokens: the mean over laps and its interval, the fastest lap as a mark; slopes named."""
+    """Seconds of one mix by tokens: every lap as a dot, a line through the fastest; slopes named, with their n."""
     tokens = np.asarray(run.config.problem.tokens)
     for power, (mixer, look) in zip((1, 2), _LOOKS.items(), strict=True):
-        found, fit = seconds(run, mixer), slope(run, mixer)
-        label = f"{look.label}, slope {fit.value:.2f}"
-        style.curve(ax, tokens, found.T, look, label=label)
-        fastest = found.min(axis=0)
-        ax.plot(tokens, fastest, look.marker, color=look.color, markersize=3, linestyle="none")
+        laps, fit = seconds(run, mixer), slope(run, mixer)
+        fastest, label = laps.min(axis=0), f"{look.label}, slope {fit.value:.2f} (n = {fit.n})"
+        ax.plot(np.tile(tokens, len(laps)), laps.reshape(-1), ".", color=look.color, alpha=0.4, markersize=2)
+        ax.plot(tokens, fastest, look.marker, color=look.color, markersize=3, linestyle="-", label=label)
         guide = fastest[-1] * (tokens / tokens[-1]) ** float(power)
         style.reference(ax, tokens, guide, f"slope {power}", linestyle=("--", ":")[power - 1], linewidth=0.8)
     ax.set_xscale("log", base=2)

@@ -8,8 +8,8 @@ PAPER_CONFIGS = ["configs/pooling/paper_mixing.py"]
 
 caption = (
     "Seconds that one mix of all tokens takes, compilation apart: PoNet's pooled summaries and softmax attention with "
-    "queries in blocks, 64 channels in four heads. Lines: mean over laps and its 95 % interval; marks: the fastest "
-    "lap; grey: slopes 1 and 2 through the fastest lap at the right."
+    "queries in blocks, 64 channels in four heads. Dots: laps; lines: the fastest lap, with the slope of a fit to "
+    "it over n numbers of tokens; grey: slopes 1 and 2 through its last point."
 )
 
 

@@ -2,7 +2,7 @@
 
 A set of predicted quantiles that cross is repaired by sorting, or by isotonic regression: the nearest nondecreasing
 sequence in weighted squares. Neither increases the summed pinball loss (T20): `pinball_increase` is <= 0 for both.
-Sources: `fakoor:23`, for quantile sets; `ayer:55` for pooling adjacent violators; `efron:75` for shrinkage.
+Source: `fakoor:23`, for quantile sets; `ayer:55` for pooling adjacent violators; `efron:75` for shrinkage.
 
 Letters: `Q` quantile levels, `G` groups, `N` elements of a group, `D` channels.
 """
