@@ -11,12 +11,12 @@ def get_config(arg=""):
     quick = arg == "quick"
     c = mlc.ConfigDict({"experiment": "pooling.distractors", "seed": 0, "data": ""})
     c.problem = {
-        "ratios": (0.9,) if quick else (0.5, 0.9), "length": 32 if quick else 64, "channels": 32, "topics": 1000,
-        "mark": 0.6, "noise": 0.1, "train": 512 if quick else 1024, "test": 256 if quick else 512,
+        "ratios": (0.9,) if quick else (0.5, 0.9), "length": 32 if quick else 64, "channels": 64, "topics": 1000,
+        "mark": 0.6, "noise": 0.1, "train": 512 if quick else 1536, "test": 256 if quick else 512,
     }  # fmt: skip
     c.algo = {
         "hidden": 32, "layers": 2, "head": 64, "threshold": 0.6, "batch": 32, "learning_rate": 0.005,
     }  # fmt: skip
-    c.run = {"num_steps": 2 if quick else 4, "chunk": 1, "replicates": 2}
+    c.run = {"num_steps": 2 if quick else 8, "chunk": 1, "replicates": 2}
     c.numerics = {"x64": False}
     return c

@@ -17,7 +17,7 @@ def get_config(arg=""):
         "trained": (8,) if quick else (8, 16, 32), "layers": 9,
     }  # fmt: skip
     c.algo = {
-        "features": 64, "ridge": 0.01, "channels": 16, "heads": 2, "steps": 100 if quick else 600, "batch": 100,
+        "features": 64, "ridge": 0.01, "channels": 16, "heads": 2, "steps": 100 if quick else 600, "batch": 64,
         "learning_rate": 0.01,
     }  # fmt: skip
     c.run = {"num_steps": 1, "chunk": 1, "replicates": 2 if quick else 8}

@@ -46,7 +46,7 @@ class Glot(eqx.Module):
     scorer_in: Float[Array, "D+K*H S"]
     scorer_bias: Float[Array, "S"]
     scorer_out: Float[Array, "S"]
-    threshold: float = 0.6
+    threshold: float = eqx.field(static=True, default=0.6)  # of the graph, through which no gradient goes
 
     @classmethod
     def create(
@@ -116,7 +116,7 @@ def scores(features: Float[Array, "B T F"], params: Glot) -> Float[Array, "B T"]
 
 
 def glot(x: Float[Array, "B T D"], mask: Bool[Array, "B T"], params: Glot) -> GlotOutput:
-    """Pools token sequences over their token graphs; a sequence without tokens gives zeros.
+    """Pools token sequences over their token graphs, in at least float32; a sequence without tokens gives zeros.
 
     With no layers it is attention pooling by the same scorer (AdaPool).
 
@@ -126,7 +126,7 @@ def glot(x: Float[Array, "B T D"], mask: Bool[Array, "B T"], params: Glot) -> Gl
     validate.require(jnp.ndim(x) == 3, "x", "have shape (B, T, D)", jnp.shape(x))
     validate.shape("mask", mask, x.shape[:2])
     validate.require(mask.dtype == bool, "mask", "hold booleans", mask.dtype)
-    x = jnp.where(mask[..., None], x, 0)
+    x = jnp.where(mask[..., None], x, 0).astype(jnp.promote_types(x.dtype, jnp.float32))
     features, h = [x], x
     if params.layers:
         adjacency = token_graph(x, mask, params.threshold)
@@ -140,6 +140,7 @@ def glot(x: Float[Array, "B T D"], mask: Bool[Array, "B T"], params: Glot) -> Gl
 
 
 def example(key: Key) -> dict[str, Operator]:
+    """Two sequences, two layers."""
     first, second = jax.random.split(key)
     mask = jnp.arange(5)[None] < jnp.array([[5], [3]])
     params = Glot.create(second, 3, 2, num_layers=2, threshold=0.3, scorer=4)

@@ -40,7 +40,8 @@ def build(
     """Checks and masks the arrays of one or several graphs.
 
     Args:
-      x: `[M, D]` node features.
+      x: `[M, D]` node features; held in at least float32, since sums over nodes and products of features leave half
+        precision's range.
       senders, receivers: `[E]` ends of the edges, in [0, M).
       node_mask, edge_mask: True takes part; None for all. What stands in other entries is of no consequence.
       graph_ids: `[M]` graph of each node, >= 0; None for a single graph.
@@ -52,6 +53,7 @@ def build(
     validate.require(x.ndim == 2, "x", "have shape (M, D)", x.shape)
     num_nodes = x.shape[0]
     validate.require(num_nodes > 0, "x", "have at least one row", x.shape)
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     _integers("senders", senders, None)
     _integers("receivers", receivers, senders.shape[0])
     node_mask, edge_mask = _mask("node_mask", node_mask, num_nodes), _mask("edge_mask", edge_mask, senders.shape[0])

@@ -93,11 +93,14 @@ def layer_stage(
 ) -> Layered:
     """H = sum_l alpha_l Z_l, Z = history W + encoding; alpha from c_l = mean_n <Z_{n,L-1} W_Q, Z_{n,l} W_K> / sqrt D.
 
+    Computed in at least float32.
+
     Args:
       history: activations of every node after each layer, the last one last.
       mask: True for a node.
       encode: whether the layers' encoding is added; without it, alpha can still tell layers by what they hold.
     """
+    history = history.astype(jnp.promote_types(history.dtype, jnp.float32))
     z = jnp.where(mask[..., None, None], history, 0) @ params.project
     if encode:
         z = z + jnp.asarray(layer_encoding(*z.shape[2:]), z.dtype)[None, None]
@@ -143,6 +146,7 @@ def _layer_norm(x: Array, params: Histograph) -> Array:
 
 
 def example(key: Key) -> dict[str, Operator]:
+    """Two graphs after three layers, with either normalisation."""
     first, second = jax.random.split(key)
     mask = jnp.arange(5)[None] < jnp.array([[5], [3]])
     history = jax.random.normal(first, (2, 5, 3, 4))

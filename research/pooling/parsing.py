@@ -20,7 +20,17 @@ from research.pooling import boruvka, graphs
 from research.pooling.graphs import Graph
 from research.pooling.operator import Operator
 
-__all__ = ["GraphParsing", "Parsing", "example", "graph_parse", "parse", "pool", "simple_edges", "unpool"]
+__all__ = [
+    "GraphParsing",
+    "Parsing",
+    "cluster_sum",
+    "example",
+    "graph_parse",
+    "parse",
+    "pool",
+    "simple_edges",
+    "unpool",
+]
 
 
 class Parsing(NamedTuple):
@@ -205,6 +215,7 @@ def graph_parse(
 
 
 def example(key: Key) -> dict[str, Operator]:
+    """Two graphs parsed to the end, and one round there and back."""
     first, second = jax.random.split(key)
     inputs = {
         "x": jax.random.normal(first, (2, 6, 3)),

@@ -43,7 +43,8 @@ def _pair(one: UInt[Array, "... 2"], other: UInt[Array, "... 2"]) -> UInt[Array,
 def _named(number: Array, salt: Array) -> UInt[Array, "... 2"]:
     """The colour called by a number."""
     number = number.astype(jnp.uint32)
-    return _mix(number ^ salt, number * jnp.uint32(0x51ED270B) + salt)
+    # Two zeros are mixed to two zeros: the constants keep small numbers away from them, whatever the salt.
+    return _mix((number + jnp.uint32(0x243F6A88)) ^ salt, number * jnp.uint32(0x51ED270B) + jnp.uint32(0x13198A2E))
 
 
 def _marks(nodes: Int[Array, "l"], num_nodes: int) -> Array:

@@ -137,6 +137,7 @@ class SumNetwork(eqx.Module):
 
 
 def example(key: Key) -> dict[str, Operator]:
+    """Two graphs, all copies with one mark."""
     first, second = jax.random.split(key)
     inputs = {
         "x": jax.random.normal(first, (2, 4, 2)),

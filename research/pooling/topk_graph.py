@@ -133,6 +133,7 @@ class TopKPooling(eqx.Module):
 
 
 def example(key: Key) -> dict[str, Operator]:
+    """The kept nodes of two graphs, and the readout of two levels."""
     first, second = jax.random.split(key)
     x = jax.random.normal(first, (2, 6, 3))
     mask = jnp.arange(6)[None] < jnp.array([[6], [4]])
