@@ -227,7 +227,7 @@ def test_gradient_is_the_derivative(module, name):
     generator = np.random.default_rng(7)
     _, gradient, _ = run()
     for _ in range(3):
-        direction = jax.tree.map(lambda leaf: generator.normal(size=leaf.shape), floats)
+        direction = jax.tree.map(lambda leaf: generator.normal(size=jnp.shape(leaf)), floats)
         if operator.mask is not None:
             direction = (direction[0], _masked(operator._replace(inputs=direction[1]), 0.0))
         ends = []
