@@ -52,6 +52,10 @@ def forward(spec: Spec, x: jax.Array, mask, c: jax.Array, shared: bool) -> jax.A
     """`[B, *O, C]`, in float32 at least."""
     if not shared:
         return _apart(spec, x, mask, c)
+    if spec.kind != "soft":  # used once, the powers would be computed again for every window: held by a branch
+        fits = _moderate(spec, x, mask, c)
+        e = lax.cond(fits, lambda *a: _powers(spec, *a), lambda x, *_: wide(x), x, mask, c)
+        return lax.cond(fits, lambda e, *_: _of_powers(spec, e, mask, c), lambda _, *a: _apart(spec, *a), e, x, mask, c)
     return lax.cond(
         _moderate(spec, x, mask, c), lambda *a: _shared(spec, *a)[0], lambda *a: _apart(spec, *a), x, mask, c
     )
@@ -160,16 +164,27 @@ def _apart_adjoint(spec, x, mask, c, y, log_total, ct):
 
 
 def _moderate(spec, x, mask, c):
-    """Whether all exponents are within the limit; those of elements that take no part, or are NaN, do not count."""
-    kind, size = _kind(spec), jnp.abs(c).max()
-    inside = wide(kept(mask, x, 0 if not kind.logarithmic else 1))
-    if not kind.logarithmic:
-        return (jnp.abs(c).min() >= SMALLEST) & ~jnp.any(jnp.abs(inside) > LIMIT / size)
-    inside = kinds.size(kind, inside)
-    bound = jnp.exp(LIMIT / size)
-    zero_counts = (inside == 0) & (c.min() < 0)  # 0^c is 0, exactly, for c > 0
-    outside = (inside > bound) | ((inside < 1 / bound) & (inside != 0)) | zero_counts
-    return (jnp.abs(c).min() >= SMALLEST) & ~jnp.any(outside)
+    """Whether all exponents are within the limit; those of elements that take no part, or are NaN, do not count.
+
+    Largest and smallest elements are found at the speed of the memory; NaN among them costs a second, slower look, so
+    that a NaN changes nothing elsewhere, not even the rounding.
+    """
+    kind, steepest = _kind(spec), jnp.abs(c).max()
+    inside = wide(kept(mask, x, 1 if kind.logarithmic else 0))
+    if kind.logarithmic:
+        inside = kinds.size(kind, inside)
+        inside = jnp.where((inside == 0) & (c.min() > 0), 1, inside)  # 0^c is 0 exactly
+        high = jnp.exp(LIMIT / steepest)
+        low = 1 / high
+    else:
+        high = LIMIT / steepest
+        low = -high
+    largest, smallest = inside.max(), inside.min()
+    return (jnp.abs(c).min() >= SMALLEST) & lax.cond(
+        jnp.isnan(largest),
+        lambda: ~jnp.any((inside > high) | (inside < low)),
+        lambda: (largest <= high) & (smallest >= low),
+    )
 
 
 def _powers(spec, x, mask, c):
@@ -184,6 +199,10 @@ def _shared(spec, x, mask, c):
     if spec.kind == "soft":
         return total(e * _inside(x, mask), spec.geometry) * reciprocal, reciprocal
     return _value(spec, mask, c, jnp.log(sums)), reciprocal
+
+
+def _of_powers(spec, e, mask, c):
+    return _value(spec, mask, c, jnp.log(total(e, spec.geometry)))
 
 
 def _shared_adjoint(spec, x, mask, c, y, reciprocal, ct):

@@ -6,7 +6,8 @@ The gradient is our own for every kind, since that of `lax.reduce_window` for a 
 needed on CPUs: `phase_transpose` sums, for every element, over the windows that contain it. Elements that a mask leaves
 out, and padding, take part in nothing: not in a value, not in a count, not in a gradient, whatever they hold.
 
-Guarantees: `window_bounds.power_mean_gap` (T1), `log_mean_exp_gap` (T2), `softpool_gap` (T3); T4 and T5 in the tests.
+Source: `lee:16`, `stergiou:21`, `radenovic:19`, `ko:21`, by kind. Guarantees: `window_bounds.power_mean_gap` (T1),
+`log_mean_exp_gap` (T2), `softpool_gap` (T3), `CONVEX` (T4), `excess_error` (T5).
 """
 
 import functools
@@ -20,9 +21,10 @@ import numpy as np
 from research.core import validate
 from research.pooling import geometry as geometry_lib
 from research.pooling import separable
+from research.pooling.operator import Operator
 from research.pooling.window_slices import Spec, elements
 
-__all__ = ["KINDS", "window_pool"]
+__all__ = ["KINDS", "example", "window_pool"]
 
 #: Every kind with its parameters and their defaults; `eps` is a Python number, the others may be arrays.
 KINDS: dict[str, dict[str, float]] = {
@@ -85,7 +87,7 @@ def window_pool(
     Raises:
       ValueError: an argument is none of the above; the message names it.
 
-    Source: `lee:16` (mixed, CEIL), `stergiou:21` (soft), `radenovic:19` (power mean), `xu:20` (gnp's exponents).
+    Source: `lee:16` (mixed, CEIL), `stergiou:21` (soft), `radenovic:19` (power mean), `ko:21` (lp, gnp).
     """
     x = jnp.asarray(x)
     validate.require(x.ndim >= 3, "x", "have shape [B, *S, C] with at least one spatial axis", x.shape)
@@ -173,3 +175,57 @@ def _channels(value, x):
     """A scalar or one number for every channel, of the rank of `x`."""
     value = jnp.asarray(value, x.dtype)
     return value.reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+_RANGE = ("permutation", "idempotent", "monotone", "min_max")
+#: Formula, source, invariants of every kind on a collection; of positive elements for the last two.
+_SAYS = {
+    "sum": ("sum x", "lee:16, conventional pooling", ("permutation", "homogeneous", "monotone")),
+    "avg": ("sum x / n", "lee:16, conventional pooling", (*_RANGE, "homogeneous", "shift")),
+    "max": ("max x", "lee:16, conventional pooling", (*_RANGE, "homogeneous", "shift", "mean_max")),
+    "min": ("min x", "lee:16, conventional pooling", (*_RANGE, "homogeneous", "shift")),
+    "soft": (
+        "sum w x, w = softmax(beta x)",
+        "stergiou:21, SoftPool",
+        ("permutation", "idempotent", "shift", "mean_max"),
+    ),
+    "lme": ("tau log(mean exp(x / tau))", "zhu:23, smoothed maximum", (*_RANGE, "shift", "mean_max")),
+    "lse": ("tau log(sum exp(x / tau))", "zhu:23, smoothed maximum", ("permutation", "shift", "monotone")),
+    "lp": ("(sum |x|^p)^(1/p)", "L^p norm", ("permutation", "homogeneous")),
+    "gnp": ("n^-q (sum (|x| + eps)^p)^(1/p)", "ko:21, GNP", ("permutation",)),
+    "mixed": ("a max x + (1 - a) mean x", "lee:16, mixed pooling", (*_RANGE, "homogeneous", "shift", "mean_max")),
+    "power": ("(mean max(x, eps)^p)^(1/p)", "radenovic:19, GeM", (*_RANGE, "homogeneous")),
+    "geometric": ("exp(mean log max(x, eps))", "power mean with p = 0", (*_RANGE, "homogeneous")),
+}
+
+
+def example(key: jax.Array) -> dict[str, Operator]:
+    """Every kind on collections with padding, and four on overlapping windows of a sequence."""
+    x = jax.random.uniform(key, (2, 5, 3), minval=0.2, maxval=2.0)
+    signs = jnp.where(jax.random.bernoulli(jax.random.fold_in(key, 1), 0.5, x.shape), 1.0, -1.0).astype(x.dtype)
+    mask = jnp.array([[True] * 5, [True, False, True, True, False]])
+    learned = {"soft": {"beta": 1.5}, "lme": {"tau": 0.7}, "lse": {"tau": 0.7}, "power": {"p": 2.5}, "lp": {"p": 2.5},
+               "gnp": {"p": 1.5, "q": 0.5}, "mixed": {"a": 0.3}}  # fmt: skip
+
+    def whole(kind, params, x, mask):
+        return window_pool(x, kind, x.shape[1], params=params, mask=mask)[:, 0]
+
+    def overlapping(kind, params, x, mask):
+        return window_pool(x, kind, 3, 1, "SAME", params=params, mask=mask)
+
+    operators = {}
+    for kind, (formula, source, invariants) in _SAYS.items():
+        params = {name: jnp.full((), value, x.dtype) for name, value in learned.get(kind, {}).items()}
+        positive = kind in ("power", "geometric")
+        operators[kind] = Operator(
+            functools.partial(whole, kind), params, x if positive else signs * x, formula, source, mask=mask,
+            invariants=invariants, positive=positive,
+        )  # fmt: skip
+        if kind in ("avg", "max", "soft", "power"):
+            operators[f"{kind}_overlapping"] = operators[kind]._replace(
+                apply=functools.partial(overlapping, kind), invariants=()
+            )
+    operators["lp_whole"] = operators["lp"]._replace(
+        apply=lambda params, x, mask: window_pool(x, "lp", x.shape[1], params={"p": 3}, mask=mask)[:, 0], params=()
+    )
+    return operators
