@@ -4,8 +4,9 @@ A step is an optimiser step of every network on both tasks, a replicate a seed. 
 mean cross-entropy over the chunk, nats. Results, by `task`, `method` and replicate, on fresh sets: `accuracy` and
 `flips [T, M, size, R]` at the sizes of `run.sizes`, shares of right answers and of answers that another order of
 the elements changes; `far [T, M, R]`, accuracy at `run.far` elements, NaN of methods that are not in `run.far_methods`;
-`associator [T, R]`, root mean square over triples of embedded elements, of the LCM; `defects [T, table, R]`,
-associativity defects of every rounded table of "tables and tropical". Tables are rounded in all of them.
+`associator [T, R]`, root mean square over triples of embedded elements, of the LCM; `reached` and `defects [T, table,
+R]` of the tables of "tables and tropical": states that sets of the task can reach, and triples of them that are not
+associated. Tables are rounded in all of them.
 Source: `ong:22`, for the LCM; `cohen_karlik:20` for parity. Sizes and the monoids by construction are ours.
 """
 
@@ -85,7 +86,7 @@ def examined(config, keys, networks):
 
     from experiments.pooling import set_models
     from research.core import prng
-    from research.pooling import constructed_monoids, monoid
+    from research.pooling import monoid
 
     asked, levels, tasks = config.run, config.algo.sizes.levels, len(set_models.TASKS)
     sizes, replicates = jnp.array(asked.sizes), config.run.replicates
@@ -138,10 +139,32 @@ def examined(config, keys, networks):
         if method == "LCM":
             extra["associator"] = by_task(apart(lanes))
         if method == "tables and tropical":
-            hard = jax.jit(jax.vmap(lambda one: constructed_monoids.hard_table(one.tables())))(learned["tables"])
-            defects = [[constructed_monoids.table_defects(table).associativity for table in lane] for lane in hard]
-            extra["defects"] = by_task(np.array(defects))
+            extra |= {name: by_task(found) for name, found in proofs(learned["tables"], levels).items()}
     return {"accuracy": np.stack(rows, 1), "flips": np.stack(flips, 1), "far": np.stack(beyond, 1)} | extra
+
+
+def proofs(tables, levels):
+    """Of networks `[lane]`: `defects` and `reached [lane, table]` of the module's docstring."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from experiments.pooling import set_models
+    from research.pooling import constructed_monoids as constructed
+
+    @jax.jit
+    @jax.vmap
+    def rounded(one):
+        return constructed.hard_table(one.tables()), jnp.argmax(one.enter(jnp.eye(levels)), axis=-1)
+
+    found = []
+    for lane, (products, entered) in enumerate(zip(*jax.device_get(rounded(tables)), strict=True)):
+        known = entered[: set_models.LEVELS[lane % len(set_models.TASKS)] or levels]
+        states = [constructed.generated_states(table, known[:, at]) for at, table in enumerate(products)]
+        defects = [constructed.table_defects(*pair).associativity for pair in zip(products, states, strict=True)]
+        found.append((defects, [len(one) for one in states]))
+    defects, reached = np.moveaxis(np.array(found), 1, 0)
+    return {"defects": defects, "reached": reached}
 
 
 def main(config, run, mesh):

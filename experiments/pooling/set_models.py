@@ -14,7 +14,7 @@ from research.pooling import constructed_monoids as constructed
 from research.pooling import lcm
 from research.pooling.sets import set_pool
 
-__all__ = ["METHODS", "TASKS", "create", "draw", "logits", "operator"]
+__all__ = ["EXACT", "LEVELS", "METHODS", "TASKS", "create", "draw", "embed", "logits", "operator"]
 
 METHODS = ("sum", "mean", "max", "GRU", "LCM", "conjugated sum", "tables", "tropical", "tables and tropical")
 
@@ -22,6 +22,9 @@ METHODS = ("sum", "mean", "max", "GRU", "LCM", "conjugated sum", "tables", "trop
 EXACT = ("tables", "tropical", "tables and tropical")
 
 TASKS = ("parity", "second minimum")
+
+#: Levels that occur in each; 0 for all.
+LEVELS = (2, 0)
 
 
 def create(key, method: str, sizes) -> dict:

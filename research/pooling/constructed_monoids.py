@@ -7,8 +7,8 @@ Three that learn how an element enters the monoid, and in the last case the mono
 * `TropicalPolynomials`: truncated polynomials over (min, +). The product of 1 + t^k-terms holds the sums of the k
   smallest elements, which stay bounded however many elements there are.
 * `CayleyTables`: multiplication tables of K states whose entries are distributions. Rounded to the likeliest entries,
-  `table_defects` counts by exhaustion what one lacks of a commutative monoid: a table without defects gives the same
-  state for every order, every tree and every number of elements.
+  `table_defects` counts by exhaustion what one lacks of a commutative monoid on the states that elements can reach:
+  without defects it gives the same state for every order, every tree and every number of elements.
 
 Source: ours, for the problem of `ong:22`; additive couplings are those of `dinh:15`.
 """
@@ -27,7 +27,8 @@ from research.pooling import monoid
 from research.pooling.operator import Operator
 
 __all__ = [
-    "CayleyTables", "ConjugatedSum", "Couplings", "Defects", "TropicalPolynomials", "couple", "example", "hard_table",
+    "CayleyTables", "ConjugatedSum", "Couplings", "Defects", "TropicalPolynomials", "couple", "example",
+    "generated_states", "hard_table",
     "tropical_matrix_product", "tropical_product", "table_defects", "table_product", "uncouple",
 ]  # fmt: skip
 
@@ -168,34 +169,59 @@ def hard_table(table: Float[Array, "... K K K"]) -> Int[Array, "... K K"]:
 
 
 class Defects(NamedTuple):
-    """What a finite table lacks of a commutative monoid with identity 0; all zero for one."""
+    """What a finite table lacks of a commutative monoid with identity 0; all zero for one. S states are looked at."""
 
-    associativity: int  # triples (i, j, k) with (i j) k != i (j k), of K^3
-    commutativity: int  # pairs with i j != j i, of K^2
-    identity: int  # states with 0 i != i or i 0 != i, of K
+    associativity: int  # triples (i, j, k) with (i j) k != i (j k), of S^3
+    commutativity: int  # pairs with i j != j i, of S^2
+    identity: int  # states with 0 i != i or i 0 != i, of S
 
 
-def table_defects(table: Int[Array, "K K"]) -> Defects:
-    """Counts by exhaustion, on the host.
-
-    Raises:
-      ValueError: a table that is not square, or with entries outside [0, K).
-    """
+def _checked_table(table: Int[Array, "K K"]) -> np.ndarray:
     table = np.asarray(table)
     checks.require(table.ndim == 2 and table.shape[0] == table.shape[1], "table", "be square", table.shape)
     checks.in_range("table", table, 0, len(table) - 1)
-    states = np.arange(len(table))
-    left = table[table[:, :, None], states]
-    right = table[states[:, None, None], table[None]]
-    identity = (table[0] != states) | (table[:, 0] != states)
-    return Defects(int((left != right).sum()), int((table != table.T).sum()), int(identity.sum()))
+    return table
+
+
+def generated_states(table: Int[Array, "K K"], generators: Int[Array, " N"]) -> np.ndarray:
+    """The identity 0, the generators, and all products of what is there already, sorted; on the host.
+
+    No collection whose elements enter as generators ever reaches another state, in any order and by any tree.
+
+    Raises:
+      ValueError: a table that is not square, or entries or generators outside [0, K).
+    """
+    table = _checked_table(table)
+    checks.in_range("generators", generators, 0, len(table) - 1)
+    found = np.union1d([0], np.asarray(generators))
+    while len(more := np.union1d(found, table[np.ix_(found, found)])) > len(found):
+        found = more
+    return found
+
+
+def table_defects(table: Int[Array, "K K"], states: Int[Array, " S"] | None = None) -> Defects:
+    """Counts by exhaustion, on the host.
+
+    Args:
+      states: those to look at, such as `generated_states`; None for all.
+
+    Raises:
+      ValueError: a table that is not square, or entries or states outside [0, K).
+    """
+    table = _checked_table(table)
+    states = np.arange(len(table)) if states is None else np.asarray(states)
+    checks.in_range("states", states, 0, len(table) - 1)
+    products = table[np.ix_(states, states)]
+    left, right = table[products[:, :, None], states], table[states[:, None, None], products[None]]
+    identity = (table[0, states] != states) | (table[states, 0] != states)
+    return Defects(int((left != right).sum()), int((products != products.T).sum()), int(identity.sum()))
 
 
 class CayleyTables(eqx.Module):
     """M learned multiplications of K states; an element enters each as a distribution over its states.
 
     State 0 is the identity and products do not depend on the order of two states, by construction; associativity is
-    learned, and proved or refuted by `table_defects` of each of `hard_table(self.tables())`.
+    learned, and proved or refuted by `table_defects` of each of `hard_table(self.tables())` on its `generated_states`.
     """
 
     kernel: Float[Array, "D M*K"]

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Key
@@ -122,8 +123,8 @@ def partial_pool(
     for name, value in (("within", within), ("between", between)):
         checks.in_range(name, value, 0, jnp.finfo(jnp.float32).max)
     if checks.is_concrete(within, between):
-        lowest = jnp.min(jnp.asarray(within) + jnp.asarray(between))
-        checks.require(bool(lowest > 0), "within + between", "be positive", lowest)
+        lowest = np.min(np.asarray(within) + np.asarray(between))  # NumPy: under `jit` jnp would make it a tracer
+        checks.require(lowest > 0, "within + between", "be positive", lowest)
     means = set_pool(x, "mean", mask=mask)
     count = jnp.sum(mask, axis=1)[:, None].astype(means.dtype)
     within, between = (jnp.broadcast_to(jnp.asarray(v, means.dtype), means.shape[1:])[None] for v in (within, between))

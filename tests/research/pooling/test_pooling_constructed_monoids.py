@@ -82,6 +82,11 @@ def test_tables_are_proved_or_refuted():
     assert defects == (by_loop, 0, 0)
     assert by_loop > 0
     assert constructed.table_defects(cyclic(3)[::-1]).identity > 0
+    # Two of the three, with the identity, are closed and sound.
+    states = constructed.generated_states(beats, [1, 3])
+    np.testing.assert_array_equal(states, [0, 1, 3])
+    assert constructed.table_defects(beats, states) == (0, 0, 0)
+    np.testing.assert_array_equal(constructed.generated_states(cyclic(6), [4]), [0, 2, 4])
 
 
 @pytest.fixture(scope="module")
