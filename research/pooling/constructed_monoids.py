@@ -151,7 +151,7 @@ class TropicalPolynomials(eqx.Module):
         absent = float(jnp.finfo(wide.dtype).max) / (4 * self.degree)
         terms = jnp.full((*wide.shape, self.degree), absent, wide.dtype).at[..., 0].set(wide)
         sums = monoid.tree_reduce(tropical_product, terms, mask, fill=absent, empty=absent)
-        there = sums < absent / 2
+        there = ~(sums >= absent / 2)  # True for NaN, which is to be seen
         statistics = jnp.diff(jnp.where(there, sums, 0), prepend=0, axis=-1)
         return jnp.where(there, statistics, 0).astype(entered.dtype).reshape(x.shape[0], -1)
 

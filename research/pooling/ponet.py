@@ -159,6 +159,7 @@ class PoNet(eqx.Module):
         return cls(jax.random.normal(key, (5, width, width)) / width**0.5, jnp.zeros((5, width)), heads, segments)
 
     def __call__(self, x: Float[Array, "B T D"], mask: Bool[Array, "B T"]) -> Float[Array, "B T D"]:
+        x = jnp.where(mask[..., None], x, 0)  # or the kernel's gradient would see what padding holds
         parts = jnp.einsum("btd,pde->pbte", x, self.kernel) + self.bias[:, None, None]
         return ponet_mix(*parts, mask, heads=self.heads, segments=self.segments)
 

@@ -173,7 +173,5 @@ def example(key: Key) -> dict[str, Operator]:
         "isotonic quantiles": Operator(
             lambda _, x, mask: isotonic(x), (), values, "argmin over monotone y of |y - x|^2", "fakoor:23"
         ),
-        "partial pooling": Operator(
-            shrunk, (), groups, "m + T / (T + S / n_g) (mean_g - m)", "efron:75", "", mask
-        ),
+        "partial pooling": Operator(shrunk, (), groups, "m + T / (T + S / n_g) (mean_g - m)", "efron:75", "", mask),
     }
