@@ -17,6 +17,6 @@ def get_config(arg=""):
     c.algo = {
         "hidden": 32, "layers": 2, "head": 64, "threshold": 0.6, "batch": 32, "learning_rate": 0.005,
     }  # fmt: skip
-    c.run = {"num_steps": 2 if quick else 8, "chunk": 1, "replicates": 2}
+    c.run = {"num_steps": 2 if quick else 4, "chunk": 1, "replicates": 2}
     c.numerics = {"x64": False}
     return c
