@@ -50,8 +50,6 @@ def weight_panel(ax, run) -> None:
         full = last(run, f"{pooling}, full bags").mean()
         ax.plot([weights.min(), 1], [full, full], color=style.PALETTE[color], linestyle="--", linewidth=0.8,
                 label="_full bags")  # fmt: skip
-    ax.set_xscale("log")
-    style.plain_ticks(ax.xaxis, weights)
     ax.set_xlabel("averaging weight, γ")
     ax.set_ylabel("test AUC after all steps")
 

@@ -1,6 +1,7 @@
 """Drawings of aggregates under attack."""
 
 import numpy as np
+from matplotlib.ticker import NullFormatter
 
 from experiments.lib import style
 from experiments.lib.tables import Measured, measured, without_interval
@@ -61,6 +62,7 @@ def attack_panel(ax, run, attack: str, metric: str = "error") -> None:
     if metric == "error":
         style.reference(ax, bad, run.results["allowed"].mean(axis=1), "limit of geometric median")
     ax.set_yscale("log")
+    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set_title(attack)
     ax.set_xlabel(f"bad workers of {run.config.problem.workers}, f")
     ax.set_ylabel("distance from the truth" if metric == "error" else "1 − cosine with the truth")

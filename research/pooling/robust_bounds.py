@@ -126,7 +126,7 @@ def balance_rate(p: Float[Array, "A M"]) -> Float[Array, ""]:
     tanh(D / 4)^2, D the projective diameter: the largest log of p_am p_bn / (p_an p_bm). A sweep scales columns, then
     rows, and each of the two maps is a contraction by tanh(D / 4); scaling leaves D as it is. So the balanced matrix
     exists, is unique, and is approached geometrically from any positive one.
-    Source: `franklin:89`, theorem 4, by Birkhoff's contraction coefficient.
+    Source: `franklin:89`, by Birkhoff's contraction coefficient.
     """
     logs = jnp.log(p)
     apart = logs[:, None] - logs[None]  # rows a against b, by column

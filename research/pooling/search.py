@@ -13,6 +13,7 @@ the number that is allocated, so that one program serves several.
 Letters: `A` configurations, `M` networks, `V` and `T` pictures for validation and for training.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -150,18 +151,12 @@ def _probability(params: Params, preference, step):
     return jnp.where(params.assigned, own.astype(found.dtype), found)
 
 
-def _losses(problem: Problem):
-    """One function per placement: mean cross-entropy in nats, and accuracy."""
-
-    def of(placement):
-        def loss(weights, images, labels):
-            logits = problem.network(weights, placement, images)
-            found = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-            return found, jnp.mean(jnp.argmax(logits, axis=1) == labels, dtype=logits.dtype)
-
-        return loss
-
-    return tuple(of(placement) for placement in problem.placements)
+def _loss(problem: Problem, weights, configuration, images, labels):
+    """Mean cross-entropy in nats, and accuracy."""
+    placement = jnp.asarray(problem.placements, jnp.int32)[configuration]
+    logits = problem.network(weights, placement, images)
+    found = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    return found, jnp.mean(jnp.argmax(logits, axis=1) == labels, dtype=logits.dtype)
 
 
 def init(problem: Problem, params: Params, key: Key | None = None) -> State:
@@ -182,7 +177,6 @@ def step(problem: Problem, params: Params, state: State) -> tuple[State, Info]:
     keys = jax.random.split(jax.random.fold_in(state.key, state.step), 4)
     configuration = jax.random.randint(keys[0], (), 0, len(problem.placements))
     network = jax.random.categorical(keys[1], jnp.log(state.probability[configuration]))
-    losses = _losses(problem)
     # Networks in turn where they are assigned: each configuration then gets its equal share of the steps.
     turn = state.step % len(problem.placements)
     configuration = jnp.where(params.assigned, turn, configuration)
@@ -193,15 +187,13 @@ def step(problem: Problem, params: Params, state: State) -> tuple[State, Info]:
         return images[at], labels[at]
 
     weights, velocity = jax.tree.map(lambda leaf: leaf[network], (state.weights, state.velocity))
-    slopes = tuple(jax.value_and_grad(loss, has_aux=True) for loss in losses)
-    (loss, _), gradient = supernet.choose(
-        slopes, configuration, weights, *batch(keys[2], problem.images, problem.labels)
-    )
+    slope = jax.value_and_grad(functools.partial(_loss, problem), has_aux=True)
+    (loss, _), gradient = slope(weights, configuration, *batch(keys[2], problem.images, problem.labels))
     rate = optax.schedules.cosine_decay_schedule(1.0, params.horizon)(state.step)
     first, last = params.learning_rate
     velocity = jax.tree.map(lambda v, g: params.momentum * v + g, velocity, gradient)
     weights = jax.tree.map(lambda w, v: (w - (last + (first - last) * rate) * v).astype(w.dtype), weights, velocity)
-    _, seen = supernet.choose(losses, configuration, weights, *batch(keys[3], problem.held_images, problem.held_labels))
+    _, seen = _loss(problem, weights, configuration, *batch(keys[3], problem.held_images, problem.held_labels))
     kept = params.memory * state.preference[configuration, network] + (1 - params.memory) * seen
     preference = state.preference.at[configuration, network].set(kept.astype(state.preference.dtype))
     probability = jax.lax.cond(
@@ -224,11 +216,7 @@ def run(problem: Problem, params: Params, key: Key | None = None, *, state: Stat
 
 def accuracy(problem: Problem, weights: Any, configuration: Int[Array, ""]) -> Float[Array, ""]:
     """Of one network with one configuration, on all validation pictures, normalised by their own moments; in [0, 1]."""
-
-    def one(loss):
-        return lambda weights: loss(weights, problem.held_images, problem.held_labels)[1]
-
-    return supernet.choose(tuple(one(loss) for loss in _losses(problem)), configuration, weights)
+    return _loss(problem, weights, configuration, problem.held_images, problem.held_labels)[1]
 
 
 def accuracies(problem: Problem, weights: Any) -> Float[Array, "A M"]:

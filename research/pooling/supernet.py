@@ -1,16 +1,17 @@
 """One set of weights for every placement of 2 x 2 max-pools between the blocks of a convolutional network.
 
 A network of `blocks` equal blocks (3 x 3 convolution, batch normalisation, relu, added to its input) has a gap after
-each block but the last; a placement is the set of gaps that hold a pool. Weights do not depend on it, shapes do: a
-placement is static, and `choose` selects among compiled functions, one per placement.
+each block but the last; a placement is the set of gaps that hold a pool. Weights do not depend on it, but shapes do:
+`jax.lax.switch` over a function per placement compiles as many networks, forwards and backwards, and took minutes for
+fifteen. Since blocks are equal, one program serves all: every resolution has a loop over the blocks that can lie in it,
+which runs those that do and passes by the others. So a placement is data, and nothing is computed that it does not use.
 Source: `javan:23`. Departures: equal widths, so that a pool may stand in any gap.
 
-Letters: `B` pictures of `H` x `W` pixels and `P` planes, `C` channels, `L` blocks, `K` classes, `A` placements.
+Letters: `B` pictures of `H` x `W` pixels and `P` planes, `C` channels, `L` blocks, `K` classes, `S` pools.
 """
 
 import itertools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -19,7 +20,7 @@ import jax.numpy as jnp
 from research.core import validate as checks
 from research.core.types import Array, Float, Int, Key
 
-__all__ = ["Network", "Weights", "choose", "placements"]
+__all__ = ["Network", "Weights", "placements"]
 
 #: Added to variances.
 _TINY = 1e-5
@@ -84,22 +85,26 @@ class Network(eqx.Module):
         ))  # fmt: skip
 
     def __call__(
-        self, weights: Weights, placement: tuple[int, ...], images: Float[Array, "B H W P"]
+        self, weights: Weights, placement: Int[Array, " S"], images: Float[Array, "B H W P"]
     ) -> Float[Array, "B K"]:
-        """Logits; blocks between two pools are one loop, so that a placement compiles to few operations."""
+        """Logits; `placement` are increasing gaps from 0 to L - 2 and may be traced, their number S is static."""
         x = jax.nn.relu(_normalize(_convolve(images, weights.stem)))
-
-        def block(x, kernel):
-            return x + jax.nn.relu(_normalize(_convolve(x, kernel))), None
-
-        start = 0
-        for gap in (*placement, self.blocks - 1):
-            x, _ = jax.lax.scan(block, x, weights.blocks[start : gap + 1])
-            start = gap + 1
-            x = _pool(x) if gap < self.blocks - 1 else x
+        pools = len(placement)
+        ends = [-1, *(placement[at] for at in range(pools)), self.blocks - 1]
+        for level in range(pools + 1):
+            # At least one block lies between two pools: the first `level` are above, the last ones below.
+            reach = slice(level, self.blocks - pools + level)
+            x = _level(x, weights.blocks[reach], jnp.arange(self.blocks)[reach], ends[level], ends[level + 1])
+            x = _pool(x) if level < pools else x
         return x.mean(axis=(1, 2)) @ weights.head
 
 
-def choose(functions: tuple[Callable, ...], index: Int[Array, ""], *arguments: Any) -> Any:
-    """`functions[index](*arguments)`, at the cost of that one alone unless the index is batched by `vmap`."""
-    return jax.lax.switch(index, functions, *arguments)
+def _level(x, kernels, numbers, before, last):
+    """Blocks `before` + 1 to `last`, out of those that are numbered."""
+
+    def block(x, given):
+        kernel, number = given
+        runs = (number > before) & (number <= last)
+        return jax.lax.cond(runs, lambda x: x + jax.nn.relu(_normalize(_convolve(x, kernel))), lambda x: x, x), None
+
+    return jax.lax.scan(block, x, (kernels, numbers))[0]
