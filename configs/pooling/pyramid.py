@@ -17,7 +17,7 @@ def get_config(arg=""):
         "learning_rate": 0.005,
     }
     c.run = {
-        "num_steps": 1 if quick else 10, "chunk": 1, "replicates": 2, "train": 200 if quick else 1200,
+        "num_steps": 1 if quick else 6, "chunk": 1, "replicates": 2, "train": 200 if quick else 1200,
         "test": 100 if quick else 597, "batch": 50,
     }  # fmt: skip
     c.numerics = {"x64": False}

@@ -88,24 +88,23 @@ def theory(config):
     """The bounds, and the distances of the windows that attain or approach them."""
     import jax.numpy as jnp
     import numpy as np
-    from scipy import special
 
     from experiments.lib.program import number
     from research.pooling import window_bounds
 
-    sizes, sharpness = config.problem.sizes, np.asarray(config.problem.sharpness, number(config))
+    sizes, sharpness = config.problem.sizes, config.problem.sharpness
     found = {f"{name}/{kind}": np.empty((len(sizes), len(sharpness))) for name in ("bound", "worst") for kind in KINDS}
-    for i, n in enumerate(sizes):
-        found["bound/soft"][i] = window_bounds.softpool_gap(n, sharpness)
-        found["bound/lme"][i] = window_bounds.log_mean_exp_gap(n, 1 / sharpness)
-        found["bound/power"][i] = window_bounds.power_mean_gap(n, sharpness)
+    for at in np.ndindex(len(sizes), len(sharpness)):
+        n, sharp = sizes[at[0]], sharpness[at[1]]
+        found["bound/soft"][at] = window_bounds.softpool_gap(sharp, n)
+        found["bound/lme"][at] = window_bounds.log_mean_exp_gap(1 / sharp, n)
+        found["bound/power"][at] = window_bounds.power_mean_gap(sharp, n)
+        # T3 names its window; T1 and T2 are approached by one element far above the others.
+        far = np.append(0, np.full(n - 1, -config.problem.far / sharp))
         for kind in KINDS:
-            # One element on top of n - 1 equal ones: at the worst distance of T3, or far, which T1 and T2 approach.
-            apart = 1 + special.lambertw((n - 1) / np.e).real if kind == "soft" else config.problem.far
-            for j, one in enumerate(sharpness):
-                x = np.full((1, n), -apart / one)
-                x[0, 0] = 0
-                found[f"worst/{kind}"][i, j] = distances(kind, jnp.asarray(x), jnp.asarray([one]))[0, 0]
+            x = window_bounds.softpool_worst(sharp, n) if kind == "soft" else far
+            x, sharps = (jnp.asarray(values, number(config)) for values in (x[None], [sharp]))
+            found[f"worst/{kind}"][at] = distances(kind, x, sharps)[0, 0]
     return found
 
 

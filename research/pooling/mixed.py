@@ -77,8 +77,12 @@ class Mixed(eqx.Module):
     padding: _Padding = eqx.field(static=True, default="VALID")
 
     @classmethod
-    def create(cls, window: _Lengths, strides: _Lengths | None = None, padding: _Padding = "VALID", *, shape=()):
-        """`shape` of a: () for a layer, (C,) for channels, (*O, C) for regions and channels."""
+    def create(
+        cls, key: Key, window: _Lengths, strides: _Lengths | None = None, padding: _Padding = "VALID", *,
+        shape: tuple[int, ...] = (),
+    ):  # fmt: skip
+        """`shape` of a: () for a layer, (C,) for channels, (*O, C) for regions and channels. Nothing is drawn."""
+        del key
         return cls(jnp.full(shape, 0.5), window, strides, padding)
 
     def __call__(self, x: Float[Array, "B *S C"]) -> Float[Array, "B *O C"]:
@@ -113,7 +117,7 @@ def example(key: Key) -> dict[str, Operator]:
     ranges = ("idempotent", "mean_max")
     return {
         "mixed": Operator(
-            lambda module, x, mask: module(x)[:, 0], Mixed.create(4), sets, "a max + (1 - a) mean",
+            lambda module, x, mask: module(x)[:, 0], Mixed.create(for_gate, 4), sets, "a max + (1 - a) mean",
             "lee:16, section 3.1", "pooling/fig_invariance",
             invariants=("permutation", "homogeneous", "shift", "monotone", *ranges),
         ),

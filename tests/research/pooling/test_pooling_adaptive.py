@@ -73,14 +73,23 @@ def test_pools_equal_numpy(x64):
     rng = np.random.default_rng(0)
     cases = [((2, 6, 4, 3), (3, 2)), ((2, 7, 5, 3), (3, 2)), ((1, 3, 2, 2), (5, 4)), ((2, 9, 2), (4,)),
              ((1, 4, 5, 3, 2), (3, 2, 2))]  # fmt: skip
-    for shape, out in cases:
-        x = rng.normal(size=shape)
-        for kind, reduce in (("avg", np.mean), ("max", np.max), ("sum", np.sum)):
-            found = adaptive.adaptive_pool(jnp.asarray(x), out, kind)
-            np.testing.assert_allclose(found, by_hand(x, out, reduce), rtol=1e-12, atol=1e-14)
-    soft = adaptive.adaptive_pool(jnp.asarray(x), out, "soft", params={"beta": 2.0})
+    kinds = (("avg", np.mean), ("max", np.max), ("sum", np.sum))
+    given = [rng.normal(size=shape) for shape, _ in cases]
+
+    @jax.jit
+    def pools(given):
+        soft = adaptive.adaptive_pool(given[1], cases[1][1], "soft", params={"beta": 2.0})
+        return [
+            [adaptive.adaptive_pool(x, out, kind) for kind, _ in kinds]
+            for x, (_, out) in zip(given, cases, strict=True)
+        ], soft
+
+    found, soft = pools(given)
+    for x, (_, out), values in zip(given, cases, found, strict=True):
+        for value, (_, reduce) in zip(values, kinds, strict=True):
+            np.testing.assert_allclose(value, by_hand(x, out, reduce), rtol=1e-12, atol=1e-14)
     weigh = lambda box, axis: np.sum(box * np.exp(2 * box), axis) / np.sum(np.exp(2 * box), axis)  # noqa: E731
-    np.testing.assert_allclose(soft, by_hand(x, out, weigh), rtol=1e-12)
+    np.testing.assert_allclose(soft, by_hand(given[1], cases[1][1], weigh), rtol=1e-12)
 
 
 def test_the_first_level_is_the_global_pool():
@@ -89,13 +98,19 @@ def test_the_first_level_is_the_global_pool():
 
 
 def test_equal_scores_average_and_sure_scores_select(x64):
-    x = jax.random.normal(jax.random.key(2), (2, 4, 6, 3))
-    flat = prompt.prompt_pool(x, jnp.full((2, 4, 6), 0.3), out=(2, 3))
-    np.testing.assert_allclose(flat, adaptive.adaptive_pool(x, (2, 3)), rtol=1e-12)
-    sure = jnp.zeros((2, 4, 6)).at[:, ::2, ::2].set(1000.0)
-    np.testing.assert_allclose(prompt.prompt_pool(x, sure, kernel=2), x[:, ::2, ::2], rtol=1e-12)
-    # Kernel 3 at stride 2 on 4 x 6, of which the last column belongs to no window.
-    assert prompt.prompt_pool(x, sure, kernel=3, stride=2).shape == (2, 1, 2, 3)
+    x = np.random.default_rng(2).normal(size=(2, 4, 6, 3))
+    sure = np.zeros((2, 4, 6))
+    sure[:, ::2, ::2] = 1000
+
+    @jax.jit
+    def pools(x, sure):
+        flat = prompt.prompt_pool(x, jnp.full((2, 4, 6), 0.3), out=(2, 3))
+        return flat, prompt.prompt_pool(x, sure, kernel=2), prompt.prompt_pool(x, sure, kernel=3, stride=2)
+
+    flat, selected, overlapping = pools(jnp.asarray(x), jnp.asarray(sure))
+    np.testing.assert_allclose(flat, by_hand(x, (2, 3), np.mean), rtol=1e-12)
+    np.testing.assert_allclose(selected, x[:, ::2, ::2], rtol=1e-12)
+    assert overlapping.shape == (2, 1, 2, 3)  # the last column belongs to no window
 
 
 def test_scores_are_a_softmax_of_cosines(x64):
@@ -121,12 +136,13 @@ def test_published_token_pools():
 
 def test_budgets_of_one_model(x64):
     model = token_budgets.TokenFlex.create(jax.random.key(0), 3, 4, 2)
-    x = jax.random.normal(jax.random.key(1), (2, 4, 4, 3))
-    for budget in (1, 4, 16):
-        pooled = adaptive.adaptive_pool(x, int(budget**0.5)).reshape(2, budget, 3)
-        gate = pooled @ model.gate
-        expected = (pooled @ model.value * gate / (1 + jnp.exp(-gate))) @ model.project
-        np.testing.assert_allclose(model(x, budget), expected, rtol=1e-9, atol=1e-12)
+    x = np.random.default_rng(1).normal(size=(2, 4, 4, 3))
+    found = jax.jit(lambda model, x: [model(x, budget) for budget in (1, 4, 16)])(model, jnp.asarray(x))
+    value, gate, project = (np.asarray(leaf) for leaf in (model.value, model.gate, model.project))
+    for side, tokens in zip((1, 2, 4), found, strict=True):
+        pooled = by_hand(x, (side, side), np.mean).reshape(2, side * side, 3)
+        swish = (pooled @ gate) / (1 + np.exp(-(pooled @ gate)))
+        np.testing.assert_allclose(tokens, (pooled @ value * swish) @ project, rtol=1e-9, atol=1e-12)
     draw = jax.jit(jax.vmap(lambda step: token_budgets.draw_budget(jax.random.key(2), step)))
     counts = np.bincount(draw(jnp.arange(3000)), minlength=3)
     # Binomial(3000, 1/3): deviation 25.8; six of them, a false alarm below 1e-8; the seed is fixed.

@@ -72,32 +72,41 @@ def test_leaves_that_average_make_any_tree_the_average(x64):
 
 def test_mixed_and_gated_lie_between_mean_and_maximum(x64):
     x = 4 * jax.random.normal(jax.random.key(5), (3, 8, 8, 2))
-    low, high = (window_pool(x, kind, 3, 2) for kind in ("avg", "max"))
-    parts = jax.random.uniform(jax.random.key(6), (3, 3, 2))
-    weights = jax.random.normal(jax.random.key(7), (9, 2))
-    for value in (mixed.mixed_pool(x, parts, 3, 2), mixed.gated_pool(x, weights, 3, 2)):
-        assert bool(((value >= low - 1e-12) & (value <= high + 1e-12)).all())
+    rng = np.random.default_rng(6)
+    parts, weights = jnp.asarray(rng.uniform(size=(3, 3, 2))), jnp.asarray(rng.normal(size=(9, 2)))
+
+    @jax.jit
+    def pools(x, parts, weights):
+        ends = [window_pool(x, kind, 3, 2) for kind in ("avg", "max")]
+        found = [mixed.mixed_pool(x, a, 3, 2) for a in (parts, 0.5)]
+        return *ends, *found, *(mixed.gated_pool(x, w, 3, 2) for w in (weights, weights[:, 1], jnp.zeros(9)))
+
+    low, high, by_region, half, per_channel, alone, nothing = map(np.asarray, pools(x, parts, weights))
+    for value in (by_region, per_channel):
+        assert ((value >= low - 1e-12) & (value <= high + 1e-12)).all()
     # A gate per channel is the gate of each channel alone; one that is 0 is the mixture of equal parts.
-    alone = mixed.gated_pool(x[..., 1:], weights[:, 1], 3, 2)
-    np.testing.assert_allclose(mixed.gated_pool(x, weights, 3, 2)[..., 1:], alone, rtol=1e-12)
-    np.testing.assert_allclose(
-        mixed.gated_pool(x, jnp.zeros(9), 3, 2), mixed.mixed_pool(x, 0.5, 3, 2), rtol=1e-12, atol=1e-14
-    )
+    np.testing.assert_allclose(per_channel[..., 1], alone[..., 1], rtol=1e-12)
+    np.testing.assert_allclose(nothing, half, rtol=1e-12, atol=1e-14)
 
 
 def test_gradients_have_the_parts_that_the_definitions_give(x64):
     """mixed: sum of ct (max - mean). gated: s dmax + (1 - s) / K + s (1 - s) (max - mean) w."""
-    x = jax.random.normal(jax.random.key(8), (1, 2, 2, 1))
+    x = np.random.default_rng(8).normal(size=(1, 2, 2, 1))
     largest, mean = x.max(), x.mean()
-    found = jax.grad(lambda a: mixed.mixed_pool(x, a, 2).sum())(0.2)
-    np.testing.assert_allclose(found, largest - mean, rtol=1e-12)
-    share = 1 / (1 + np.exp(-np.sum(GATE * np.asarray(x).ravel())))
+
+    @jax.jit
+    def slopes(x, gate):
+        gated = lambda x, gate: mixed.gated_pool(x, gate, 2).sum()  # noqa: E731
+        return jax.grad(lambda a: mixed.mixed_pool(x, a, 2).sum())(0.2), *jax.grad(gated, argnums=(0, 1))(x, gate)
+
+    by_part, by_element, by_weight = slopes(jnp.asarray(x), jnp.asarray(GATE))
+    np.testing.assert_allclose(by_part, largest - mean, rtol=1e-12)
+    share = 1 / (1 + np.exp(-np.sum(GATE * x.ravel())))
     slope = share * (1 - share) * (largest - mean)
-    expected = share * (np.asarray(x).ravel() == largest) + (1 - share) / 4 + slope * GATE
-    found = jax.grad(lambda x: mixed.gated_pool(x, jnp.asarray(GATE), 2).sum())(x)
-    np.testing.assert_allclose(found.ravel(), expected, rtol=1e-10)
-    found = jax.grad(lambda w: mixed.gated_pool(x, w, 2).sum())(jnp.asarray(GATE))
-    np.testing.assert_allclose(found, slope * x.ravel(), rtol=1e-10)
+    np.testing.assert_allclose(
+        by_element.ravel(), share * (x.ravel() == largest) + (1 - share) / 4 + slope * GATE, rtol=1e-10
+    )
+    np.testing.assert_allclose(by_weight, slope * x.ravel(), rtol=1e-10)
 
 
 def test_partial_windows_skip_what_is_missing(x64):
@@ -122,7 +131,7 @@ def test_modules_start_as_documented():
     assert abs(float(layer.leaves.mean()) - 1 / 9) < 0.1
     assert abs(float(tree.Tree.create(jax.random.key(0), (3, 3), leaves=4, leaf_init="noise").leaves.mean())) < 0.1
     assert mixed.Gated.create(jax.random.key(1), (2, 2), channels=3).weights.shape == (4, 3)
-    assert mixed.Mixed.create(2, shape=(5,)).a.tolist() == [0.5] * 5
+    assert mixed.Mixed.create(jax.random.key(0), 2, shape=(5,)).a.tolist() == [0.5] * 5
 
 
 @pytest.mark.parametrize("name", poolformer.SIZES)

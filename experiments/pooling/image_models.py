@@ -1,0 +1,94 @@
+"""Image classifiers of the contest on users' pictures, behind one pair of functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from experiments.pooling import digit_nets as nets
+from research.core import prng
+from research.core import validate as checks
+from research.pooling import poolformer, resnet
+from research.pooling.windows import window_pool
+
+__all__ = ["NAMES", "Model", "build"]
+
+#: The small ones are for rehearsals.
+NAMES = ("resnet18", "resnet50", "resnet_small", "poolformer_s12", "poolformer_small")
+_SMALL = poolformer.Size((1, 1), (8, 16), 0.1)
+
+
+class Model(NamedTuple):
+    """Attributes:
+    init: `key -> (weights, statistics)`.
+    apply: `(weights, statistics, x, key) -> (logits, statistics)`; key None at test time, when statistics stay.
+    """
+
+    init: Callable[[Any], tuple[Any, Any]]
+    apply: Callable[..., tuple[jax.Array, Any]]
+
+
+def build(name: str, kind: str, *, classes: int, dtype: str) -> Model:
+    """A model with pools of a kind of `windows.window_pool`: a residual network's first one, or every mixer."""
+    checks.one_of("model", name, NAMES)
+    return (_resnet if name.startswith("resnet") else _poolformer)(name, kind, classes, jnp.dtype(dtype))
+
+
+def _resnet(name, kind, classes, dtype) -> Model:
+    # Kernels come from one draw: with one for each, starting would take minutes to compile.
+    options = {"classes": classes, "dtype": dtype, "kernel_init": nn.initializers.zeros}
+    if name == "resnet_small":
+        pool = lambda x: window_pool(x, kind, 3, 2, ((1, 1), (1, 1)))  # noqa: E731
+        network = resnet.ResNet((1, 1), False, 8, pool=pool, **options)
+    else:
+        network = resnet.resnet(int(name.removeprefix("resnet")), kind, **options)
+
+    def init(key):
+        variables = network.init(key, jnp.zeros((1, 32, 32, 3), dtype))
+        kernels, rest = _kernels(variables["params"])
+        drawn = nets.normals(prng.stream(key, "weights"), [leaf.shape for leaf in kernels])
+        # He-normal by outputs; a head of deviation 0.01.
+        fans = [math.prod(leaf.shape[:2]) * leaf.shape[3] if leaf.ndim == 4 else 2e4 for leaf in kernels]
+        scales = [math.sqrt(2 / fan) for fan in fans]
+        return rest([scale * one for scale, one in zip(scales, drawn, strict=True)]), variables["batch_stats"]
+
+    def apply(weights, statistics, x, key):
+        variables = {"params": weights, "batch_stats": statistics}
+        if key is None:
+            return network.apply(variables, x), statistics
+        logits, updated = network.apply(variables, x, train=True, mutable=["batch_stats"])
+        return logits, updated["batch_stats"]
+
+    return Model(init, apply)
+
+
+def _kernels(params):
+    """The kernels of a flax tree, and the function that puts others in their place."""
+    leaves, tree = jax.tree_util.tree_flatten_with_path(params)
+    at = [i for i, (path, _) in enumerate(leaves) if path[-1].key == "kernel"]
+
+    def put(kernels):
+        values = [leaf for _, leaf in leaves]
+        for i, kernel in zip(at, kernels, strict=True):
+            values[i] = kernel
+        return jax.tree.unflatten(tree, values)
+
+    return [leaves[i][1] for i in at], put
+
+
+def _poolformer(name, kind, classes, dtype) -> Model:
+    size = _SMALL if name == "poolformer_small" else name.removeprefix("poolformer_")
+
+    def init(key):
+        return poolformer.PoolFormer.create(prng.stream(key, "weights"), size, classes=classes, kind=kind), ()
+
+    def apply(weights, statistics, x, key):
+        narrow = jax.tree.map(lambda leaf: leaf.astype(dtype), weights)
+        return narrow(x, key).astype(jnp.float32), statistics
+
+    return Model(init, apply)
