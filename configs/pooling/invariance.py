@@ -1,4 +1,4 @@
-"""Six pools in a small network on digits: accuracy on moved, turned and scaled test pictures, two seeds.
+"""Six pools in a small network on digits: accuracy on moved, turned and scaled test pictures, three seeds.
 
   python -m experiments.pooling.invariance                                     # 50 s on two CPU cores
 Expected: tree pooling above maximum and average on clean pictures and at every shift. Figure: pooling/fig_invariance.
@@ -16,7 +16,7 @@ def get_config(arg=""):
     c.problem = {}
     c.algo = {"pools": ("avg", "tree") if quick else POOLS, "learning_rate": 0.005}
     c.run = {
-        "num_steps": 1 if quick else 15, "chunk": 1, "replicates": 2, "train": 200 if quick else 1200,
+        "num_steps": 1 if quick else 10, "chunk": 1, "replicates": 2 if quick else 3, "train": 200 if quick else 1200,
         "test": 100 if quick else 597, "batch": 50,
     }  # fmt: skip
     c.numerics = {"x64": False}

@@ -39,14 +39,14 @@ def better(run) -> Measured:
 
 
 def pools_panel(ax, run, metric: str) -> None:
-    """A bar per pool, with the interval over crops."""
+    """A point per pool, with the interval over crops."""
+    names = run.axes["pool"]
     found = [measured(column) for column in _means(run, metric).T]
-    values = [one.value for one in found]
     reach = [one.high - one.value for one in found]
-    ax.barh(run.axes["pool"], values, xerr=reach, color=style.PALETTE["blue"], height=0.6, error_kw={"linewidth": 0.8})
-    ax.set_xlim(min(values) - 0.15 * (max(values) - min(values)), max(values) + 0.1 * (max(values) - min(values)))
+    places = range(len(names))
+    ax.errorbar([one.value for one in found], places, xerr=reach, fmt="o", color=style.PALETTE["blue"], markersize=4)
+    ax.set_yticks(places, names)
     ax.invert_yaxis()
-    ax.grid(visible=False, axis="y")
     ax.set_xlabel(METRICS[metric])
 
 
@@ -61,6 +61,8 @@ def sharpness_panel(ax, run, metric: str) -> None:
             level, color=style.PALETTE["grey"], linestyle="--" if name == "max" else ":", linewidth=1, label=name
         )
     ax.set_xscale("symlog", linthresh=betas[betas > 0].min())
+    ax.set_xlim(-0.05, 1.2 * betas.max())
+    style.plain_ticks(ax.xaxis, betas)
     ax.set(xlabel="sharpness, 1 / grey level", ylabel=METRICS[metric])
 
 

@@ -43,7 +43,7 @@ def size_panel(ax, run) -> None:
         at = [_sizes(run).index(size) for size in trained]
         ax.scatter(trained, found[at].mean(axis=1), color=look.color, marker=look.marker, s=18, label="_trained")
     ax.set_xticks(_sizes(run))
-    ax.set(xlabel="size of the test pictures, pixels", ylabel="accuracy, %")
+    ax.set(xlabel="size of the test pictures, pixels", ylabel="accuracy, %", ylim=(0, 102))
 
 
 def quick_look(run) -> None:
