@@ -83,33 +83,40 @@ def unresolved_panel(ax, run) -> None:
     ax.margins(y=0.12)
 
 
+def _log_curve(ax, x, values, look) -> None:
+    """Geometric mean and 95 % interval over seeds `[x, R]`, as far as no seed has a zero."""
+    from research.core.stats import t_interval
+
+    sound = (values > 0).all(axis=1)
+    found = t_interval(np.log(values[sound]), axis=1)
+    style_ = {"color": look.color, "linestyle": look.linestyle, "marker": look.marker, "markersize": 3}
+    ax.plot(x[sound], np.exp(found.mean), label=look.label, **style_)
+    ax.fill_between(x[sound], np.exp(found.low), np.exp(found.high), color=look.color, alpha=0.2, linewidth=0)
+
+
 def gap_panel(ax, run) -> None:
-    """Relative gap of relational pooling on the hard pairs, by marks."""
-    marks = _marks(run)
+    """Relative gap of relational pooling on the hard pairs, by marks; what is exactly 0 is drawn at 1e-17."""
     for name, look in _LOOKS.items():
-        found = np.maximum(run.curves[f"gap/{name}"][-1].T, 1e-17)
-        mean = np.exp(np.log(found).mean(axis=1))
-        ax.plot(
-            marks, mean, color=look.color, linestyle=look.linestyle, marker=look.marker, markersize=3, label=look.label
-        )
-        ax.fill_between(marks, found.min(axis=1), found.max(axis=1), color=look.color, alpha=0.2, linewidth=0)
+        _log_curve(ax, _marks(run), np.maximum(run.curves[f"gap/{name}"][-1].T, 1e-17), look)
     ax.axhline(np.finfo(np.float64 if run.config.numerics.x64 else np.float32).eps, color="0.6", linestyle=":")
     ax.set_yscale("log")
-    ax.set_xticks(marks)
+    ax.set_xticks(_marks(run))
     ax.set(xlabel="marks l", ylabel="|RP(G) − RP(H)| / |RP(G)|", title="relational pooling")
 
 
 def missed_panel(ax, run) -> None:
     """What random tuples do: the miss rate with its prediction, and the error of the mean."""
     samples = _samples(run)
-    look = style.Look("missed", style.PALETTE["vermilion"])
-    style.curve(ax, samples, run.curves["missed"][-1].T, look, marker="o", markersize=3, count=False)
+    _log_curve(ax, samples, run.curves["missed"][-1].T, style.Look("missed", style.PALETTE["vermilion"], "-", "o"))
     share = run.curves["share"][-1].mean()
-    style.reference(ax, samples, graph_bounds.missed(share, samples), f"(1 − {share:.3f})^S")
-    look = style.Look("error of the mean", style.PALETTE["blue"])
-    style.curve(ax, samples, run.curves[f"error/{LAST}"][-1].T, look, marker="s", markersize=3, count=False)
+    predicted = graph_bounds.missed(share, samples)
+    style.reference(ax, samples, predicted, f"predicted, (1 − {share:.3f})$^S$")
+    error = run.curves[f"error/{LAST}"][-1].T
+    _log_curve(ax, samples, error, style.Look("error of the mean", style.PALETTE["blue"], "-", "s"))
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
+    ax.set_ylim(bottom=min(1e-4, error.min() / 3))
+    style.plain_ticks(ax.xaxis, samples)
     ax.set(xlabel="tuples S", ylabel="probability, relative error", title=f"{LAST}, sampled")
 
 

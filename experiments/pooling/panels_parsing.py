@@ -76,6 +76,7 @@ def clusters_panel(ax, run) -> None:
     steps = np.arange(int(np.log2(size)) + 1)
     style.reference(ax, steps, size / 2.0**steps, "bound, connected graphs")
     ax.set_yscale("log", base=2)
+    ax.set_ylim(bottom=0.7)  # one cluster is the least; an interval of means may reach below
     ax.set(xlabel="round", ylabel="clusters", title=f"n = {size:,}")
 
 

@@ -9,8 +9,9 @@ PAPER_CONFIGS = ["configs/pooling/paper_ladder.py"]
 caption = (
     "Left: pairs of graphs of the atlas with the same fingerprint, though none are isomorphic. Middle: relative gap of "
     "a random network's mean over all marked copies on pairs that colour refinement cannot tell apart; dotted, the "
-    "spacing of floating-point numbers; mean and range over seeds. Right: random tuples of two marks on the hardest "
-    "pair: how often they miss the difference, with the prediction, and the error of the sampled mean."
+    "spacing of floating-point numbers. Right: random tuples of two marks on the hardest "
+    "pair: how often they miss the difference, with the prediction, and the error of the sampled mean. Geometric mean "
+    "and 95 % interval over seeds."
 )
 
 
