@@ -1,8 +1,9 @@
 """Attention over the elements of a set: one weight per element (attention pooling), or one per channel too (AttSets).
 
 Weights are a softmax over the elements that take part, so results lie between the smallest and the largest element of
-every channel and do not depend on the order (T9). Sources: `ilse:18` for attention and gated attention pooling,
-`yang:20` for AttSets and its training in two phases (`faset`). The released AttSets has no nonlinearity on its logits.
+every channel and do not depend on the order (T9). The released AttSets has no nonlinearity on its logits.
+
+Source: `ilse:18` for attention and gated attention pooling, `yang:20` for AttSets, whose training is in `faset`.
 
 Letters: `G` sets, `N` elements of a padded set, `M` elements in all, `D` channels, `H` hidden units, `O` outputs.
 """

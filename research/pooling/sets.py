@@ -4,8 +4,10 @@
     y = set_pool(x, "softmax", segment_ids=ids, num_segments=G, params={"beta": 2.0})
 
 Elements that take no part touch neither outputs nor gradients, whatever they hold. All kinds are the same for elements
-in any order, up to the rounding of a reordered sum (T9, `set_bounds.reordering_error`). Sources: the kinds are those of
-`zaheer:17`; softmax with an inverse temperature of `stergiou:21`; power means of `radenovic:19`; GNP of `ko:21`.
+in any order, up to the rounding of a reordered sum (T9, `set_bounds.reordering_error`).
+
+Source: `zaheer:17` for sets; `stergiou:21` for softmax with an inverse temperature; `radenovic:19` for power means;
+`ko:21` for GNP; `ilse:18` for LME.
 
 Letters: `G` sets, `N` elements of a padded set, `M` elements in all, `D` channels, `n` elements of one set.
 """

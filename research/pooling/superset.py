@@ -1,8 +1,10 @@
 """Sets through a sum of encoded elements (DeepSets), and subsets that see the set they are drawn from (INSET).
 
 A target that depends on a subset S and on its superset V needs an invariant statistic of V: what a model of S alone
-misses is the variance of the target given S (T12, `set_bounds.irreducible_error`). Sources: `zaheer:17` for DeepSets,
-`xie:24` for the superset, whose formula is that of the abstract: rho([sum_{i in S} phi(x_i), sum_{i in V} psi(x_i)]).
+misses is the variance of the target given S (T12, `set_bounds.irreducible_error`).
+
+Source: `zaheer:17` for DeepSets, `xie:24` for the superset, by the formula of its abstract:
+rho([sum_{i in S} phi(x_i), sum_{i in V} psi(x_i)]).
 
 Letters: `G` sets, `N` elements of a padded set, `D` channels, `H` hidden units, `E` outputs.
 """
