@@ -22,7 +22,7 @@ from research.core import validate
 from research.pooling import geometry as geometry_lib
 from research.pooling import separable
 from research.pooling.operator import Operator
-from research.pooling.window_slices import Spec, elements
+from research.pooling.window_slices import Spec, elements, kept, wide
 
 __all__ = ["KINDS", "example", "window_pool"]
 
@@ -153,10 +153,9 @@ def _compose(spec, x, mask, params, impl):
         size = jnp.abs(x) if spec.kind == "lp" else jnp.maximum(x, jnp.asarray(spec.eps, x.dtype))
         return run(spec._replace(kind="max" if params["p"] > 0 else "min"), size)
     if spec.kind == "geometric" or (spec.kind == "power" and isinstance(params["p"], (int, float)) and not params["p"]):
-        inside = x if mask is None else jnp.where(mask[..., None], x, 1)
-        logs = jnp.log(jnp.maximum(inside, jnp.asarray(spec.eps, x.dtype)))
+        logs = jnp.log(jnp.maximum(kept(mask, wide(x), 1), spec.eps))  # in 16 bits 1 / eps would be infinite
         y = jnp.exp(run(spec._replace(kind="avg", count_include_pad=False), logs))
-        return y if mask is None else jnp.where(elements(spec.geometry, mask) > 0, y, 0).astype(x.dtype)
+        return (y if mask is None else jnp.where(elements(spec.geometry, mask) > 0, y, 0)).astype(x.dtype)
     if spec.kind == "mixed":
         share = jnp.asarray(params["a"], x.dtype)
         largest, mean = run(spec._replace(kind="max"), x), run(spec._replace(kind="avg"), x)
