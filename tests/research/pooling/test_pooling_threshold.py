@@ -6,21 +6,26 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from research.pooling import gsp, set_bounds, sets, threshold
+from research.pooling import gsp, set_bounds, threshold
 
 COSTS = np.array([[0.1, 0.4, 0.9, 0.3], [0.8, 0.2, 0.7, 0.6]])
 
 
 def test_worked_example(x64):
-    found = gsp.plan(jnp.asarray(COSTS)[None], 0.5, 5.0)
-    np.testing.assert_allclose(found.weight[0], (1.404677155, 1.310397377, 0.269865717, 1.01505975), rtol=1e-8)
-    np.testing.assert_allclose(found.residual[0], (0.074415356, 0.086200328, 0.216266785, 0.123117531), rtol=1e-8)
-    np.testing.assert_allclose(found.attributes.sum(), 1, rtol=1e-12)
-    scores = jax.nn.logsumexp(-5 * jnp.asarray(COSTS), axis=0)
-    tangent = jax.jvp(lambda a: threshold.threshold_weights(a, 0.5), (scores,), (jnp.array([1.0, 0, 0, 0]),))[1]
-    np.testing.assert_allclose(tangent, (0.309077703, -0.117831301, -0.060881631, -0.130364771), rtol=1e-7)
-    low = gsp.plan(jnp.asarray(COSTS, jnp.float32)[None], 0.5, 5.0)
-    np.testing.assert_allclose(low.weight, found.weight, rtol=2e-5)
+    @jax.jit
+    def plan_and_tangent(costs):
+        scores = jax.nn.logsumexp(-5 * costs, axis=0)
+        first = jnp.array([1.0, 0, 0, 0], costs.dtype)
+        tangent = jax.jvp(lambda a: threshold.threshold_weights(a, 0.5), (scores,), (first,))[1]
+        return gsp.plan(costs[None], 0.5, 5.0), tangent
+
+    for dtype, rtol in ((np.float64, 1e-7), (np.float32, 2e-5)):
+        found, tangent = plan_and_tangent(COSTS.astype(dtype))
+        assert found.weight.dtype == dtype
+        np.testing.assert_allclose(found.weight[0], (1.404677155, 1.310397377, 0.269865717, 1.01505975), rtol=rtol)
+        np.testing.assert_allclose(found.residual[0], (0.074415356, 0.086200328, 0.216266785, 0.123117531), rtol=rtol)
+        np.testing.assert_allclose(found.attributes.sum(), 1, rtol=rtol)
+        np.testing.assert_allclose(tangent, (0.309077703, -0.117831301, -0.060881631, -0.130364771), rtol=rtol)
 
 
 def test_the_plan_is_the_optimum_of_the_transport(x64):
@@ -128,19 +133,23 @@ def test_gsp_at_its_limits(x64):
     """mu near 1 or gamma 0: the mean. Large gamma: the nearest features alone."""
     rng = np.random.default_rng(3)
     x, prototypes = rng.normal(size=(5, 8, 3)), rng.normal(size=(4, 3))
+    pool = jax.jit(gsp.gsp_pool, static_argnames="reduce")
+    plan = jax.jit(lambda mu, gamma: gsp.plan(cost, mu, gamma))
     for mu, gamma in ((1 - 1e-9, 5.0), (0.3, 0.0)):
-        np.testing.assert_allclose(gsp.gsp_pool(x, prototypes, mu, gamma), x.mean(axis=1), atol=1e-8)
-    cost = gsp.costs(jnp.asarray(x), jnp.asarray(prototypes))
+        np.testing.assert_allclose(pool(x, prototypes, mu, gamma), x.mean(axis=1), atol=1e-8)
+    cost = jax.jit(gsp.costs)(x, prototypes)
     unit = [v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1) for v in (x, prototypes)]
     direct = np.linalg.norm(unit[1][None, :, None] - unit[0][:, None], axis=-1)
     np.testing.assert_allclose(cost, direct, atol=1e-7)
     nearest = set_bounds.nearest_weights(-cost.min(axis=1), 0.25)
-    np.testing.assert_allclose(gsp.plan(cost, 0.25, 1e5).weight, nearest, atol=1e-6)
-    plan = gsp.plan(cost, 0.25, 20.0)
-    np.testing.assert_allclose(plan.residual.sum(axis=1), 0.75, rtol=1e-12)
-    for reduce, kind in (("max", "max"), ("gem", "power")):
-        found = gsp.gsp_pool(x, prototypes, 0.25, 20.0, reduce=reduce)
-        np.testing.assert_allclose(found, sets.set_pool(plan.weight[..., None] * x, kind), rtol=1e-9)
+    np.testing.assert_allclose(plan(0.25, 1e5).weight, nearest, atol=1e-6)
+    found = plan(0.25, 20.0)
+    np.testing.assert_allclose(found.residual.sum(axis=1), 0.75, rtol=1e-12)
+    weighted = np.asarray(found.weight)[..., None] * x
+    floored = np.maximum(weighted, 1e-6)
+    expected = {"max": weighted.max(axis=1), "gem": np.cbrt((floored**3).mean(axis=1))}
+    for reduce, value in expected.items():
+        np.testing.assert_allclose(pool(x, prototypes, 0.25, 20.0, reduce=reduce), value, rtol=1e-9)
 
 
 def test_greedy_centres_are_spread(x64):
