@@ -2,7 +2,8 @@
 
 A step runs one variant, a mixer at a number of tokens, as often as the largest number holds it, each time on what it
 has just made; variants go in turn, and the first lap warms up. `timing.jsonl` has the seconds. Metric, `[R]`: `output`,
-root mean square of what the last mix gave, which no clock changes. Axes: `variant`, "mixer tokens".
+root mean square of what the last mix gave, which no clock changes. Axes: `variant`, "mixer tokens". Results:
+`operations [variant]` of one mix, as XLA counts them before it optimises, with all queries in one block.
 Source: `tan:22`, section 3, for PoNet's linear time.
 """
 
@@ -16,33 +17,55 @@ def variants(config):
     return [(mixer, tokens) for tokens in config.problem.tokens for mixer in MIXERS]
 
 
+def mixed(config, mixer, block, parts):
+    """One mix of tokens `[1, T, D]`; `parts` are the five projections, of which attention takes three."""
+    import jax.numpy as jnp
+
+    from research.pooling import ponet
+
+    mask, heads = jnp.ones(parts[0].shape[:2], bool), config.problem.heads
+    if mixer == "PoNet":
+        return ponet.ponet_mix(*parts, mask, heads=heads, segments=config.problem.segments)
+    return ponet.attention_mix(*parts[:3], mask, heads=heads, block=block)
+
+
+def operations(config):
+    """Of every variant."""
+    import functools
+
+    import jax
+    import numpy as np
+
+    found = []
+    for mixer, tokens in variants(config):
+        part = jax.ShapeDtypeStruct((1, tokens, config.problem.width), "float32")
+        lowered = jax.jit(functools.partial(mixed, config, mixer, tokens)).lower((part,) * 5)
+        found.append(lowered.cost_analysis()["flops"])
+    return np.array(found)
+
+
 def program(config, mesh):
     import jax
     import jax.numpy as jnp
 
     from experiments.lib import lanes
-    from research.pooling import ponet
 
     problem, largest = config.problem, max(config.problem.tokens)
 
     def draw(key):
         return jax.random.normal(key, (5, 1, largest, problem.width))
 
-    def mixed(mixer, tokens, parts):
+    def repeated(mixer, tokens, parts):
         """Root mean square of the last output."""
-        parts, mask = parts[:, :, :tokens], jnp.ones((1, tokens), bool)
+        parts = parts[:, :, :tokens]
 
         def again(first, _):
-            if mixer == "PoNet":
-                out = ponet.ponet_mix(first, *parts[1:], mask, heads=problem.heads, segments=problem.segments)
-            else:
-                out = ponet.attention_mix(first, *parts[1:3], mask, heads=problem.heads, block=problem.block)
-            return out, None
+            return mixed(config, mixer, problem.block, (first, *parts[1:])), None
 
         out, _ = jax.lax.scan(again, parts[0], length=largest // tokens)
         return jnp.sqrt(jnp.mean(jnp.square(out)))
 
-    branches = [lambda parts, at=at: mixed(*at, parts) for at in variants(config)]
+    branches = [lambda parts, at=at: repeated(*at, parts) for at in variants(config)]
 
     def advance(_, parts, step):
         return step + 1, {"output": jax.lax.switch(step % len(branches), branches, parts)}
@@ -58,6 +81,8 @@ def main(config, run, mesh):
     from experiments.pooling import panels_mixing
 
     driver.drive(program(config, mesh), config, run)
+    if not run.results:
+        run.results(operations=operations(config))
     panels_mixing.quick_look(run)
 
 

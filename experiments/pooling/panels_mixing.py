@@ -8,7 +8,7 @@ from experiments.lib import style
 from experiments.lib.tables import Measured
 from research.core.stats import rate_fit
 
-__all__ = ["quick_look", "seconds", "slope", "time_panel"]
+__all__ = ["counted_slope", "quick_look", "seconds", "slope", "time_panel"]
 
 _LOOKS = {
     "PoNet": style.Look("PoNet", style.PALETTE["blue"], "-", "o"),
@@ -24,6 +24,13 @@ def seconds(run, mixer: str) -> np.ndarray:
     tokens = np.asarray(run.config.problem.tokens)
     at = [names.index(f"{mixer} {count}") for count in tokens]
     return laps[:, at] * tokens / tokens.max()
+
+
+def counted_slope(run, mixer: str) -> Measured:
+    """Exponent of the operations that XLA counts, likewise."""
+    names, tokens = run.axes["variant"], run.config.problem.tokens
+    fit = rate_fit(tokens, [run.results["operations"][names.index(f"{mixer} {count}")] for count in tokens])
+    return Measured(fit.slope, fit.low, fit.high, fit.n)
 
 
 def slope(run, mixer: str) -> Measured:

@@ -22,4 +22,6 @@ def draw(runs):
 
 def claims(runs):
     (run,) = runs
-    return {f"slope/{mixer}": panels.slope(run, mixer) for mixer in ("PoNet", "attention")}
+    mixers = ("PoNet", "attention")
+    counted = {f"operations/{mixer}": panels.counted_slope(run, mixer) for mixer in mixers}
+    return counted | {f"slope/{mixer}": panels.slope(run, mixer) for mixer in mixers}
