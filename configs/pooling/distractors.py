@@ -1,4 +1,4 @@
-"""Four poolings at 50 and 90 % distractors, sequences of 64 tokens, two seeds.
+"""Four poolings at 50 and 90 % distractors, sequences of 64 tokens, three seeds.
 
   python -m experiments.pooling.distractors                                  # 50 s on two CPU cores
 Expected: the token graph above 97 %, all others at chance. Figure: pooling/fig_distractors. Smoke: append ":quick".
@@ -17,6 +17,6 @@ def get_config(arg=""):
     c.algo = {
         "hidden": 32, "layers": 2, "head": 64, "threshold": 0.6, "batch": 32, "learning_rate": 0.005,
     }  # fmt: skip
-    c.run = {"num_steps": 2 if quick else 4, "chunk": 1, "replicates": 2}
+    c.run = {"num_steps": 2 if quick else 3, "chunk": 1, "replicates": 2 if quick else 3}
     c.numerics = {"x64": False}
     return c

@@ -17,6 +17,6 @@ def get_config(arg=""):
     c.algo = {
         "hidden": 64, "layers": 2, "head": 64, "threshold": 0.6, "batch": 32, "learning_rate": 0.002,
     }  # fmt: skip
-    c.run = {"num_steps": 2 if quick else 10, "chunk": 1, "replicates": 4}
+    c.run = {"num_steps": 2 if quick else 10, "chunk": 1, "replicates": 2 if quick else 4}
     c.numerics = {"x64": False}
     return c

@@ -69,18 +69,23 @@ def program(config, mesh):
         noise = jax.vmap(lambda one: jax.random.normal(one, (setting.length, dim)))(keys)
         return (words[topics[rows]] + signs[marks[rows]]) * dim**0.5 + setting.noise * noise
 
-    def create(key, pooling: str):
-        keys = jax.random.split(key, 3)
-        layers = algo.layers if pooling == "graph" else 0
-        learned = pooling in ("attention", "graph")
-        pool = glot.Glot.create(keys[0], dim, algo.hidden, layers) if learned else ()
-        width = dim + layers * algo.hidden
-        head = jax.random.normal(keys[1], (width, algo.head)) * (2 / width) ** 0.5
-        out = jax.random.normal(keys[2], (algo.head,)) / algo.head**0.5
-        return pool, (head, jnp.zeros(algo.head), out, jnp.zeros(()))
+    def create(key):
+        """Parameters of every pooling: its own, if it has any, and those of its head; equal heads start equal."""
+        keys = jax.random.split(key, 6)
+
+        def head(width, one, other):
+            weight = jax.random.normal(one, (width, algo.head)) * (2 / width) ** 0.5
+            out = jax.random.normal(other, (algo.head,)) / algo.head**0.5
+            return weight, jnp.zeros(algo.head), out, jnp.zeros(())
+
+        narrow = head(dim, keys[0], keys[1])
+        wide = head(dim + algo.layers * algo.hidden, keys[2], keys[3])
+        attention = glot.Glot.create(keys[4], dim, num_layers=0)
+        graph = glot.Glot.create(keys[5], dim, algo.hidden, algo.layers, algo.threshold)
+        return {"mean": ((), narrow), "max": ((), narrow), "attention": (attention, narrow), "graph": (graph, wide)}
 
     def logits(params, pooling: str, x, mask):
-        pool, (weight, bias, out, constant) = params
+        pool, (weight, bias, out, constant) = params[pooling]
         if pooling == "mean":
             pooled = jnp.where(mask[..., None], x, 0).sum(axis=1) / mask.sum(axis=1, keepdims=True)
         elif pooling == "max":
@@ -89,29 +94,37 @@ def program(config, mesh):
             pooled = glot.glot(x, mask, pool).pooled
         return jax.nn.relu(pooled @ weight + bias[None]) @ out + constant
 
-    def epoch(key, pooling: str, data, params, memory, number, valid):
-        """One pass over the training sequences in random order, then the test."""
+    def epoch(key, data, params, memory, number, valid):
+        """One pass over the training sequences in random order, then the test.
+
+        All poolings are trained at once on the sum of their losses: they share no parameter, and Adam works entry by
+        entry, so that each is trained as if alone.
+        """
         topics, marks, label = data
         mask = jnp.broadcast_to(jnp.arange(setting.length)[None] < valid, (algo.batch, setting.length))
 
         def loss(params, rows):
-            sign = 2.0 * label[rows] - 1
-            return jnp.mean(jax.nn.softplus(-sign * logits(params, pooling, tokens(key, topics, marks, rows), mask)))
+            x, sign = tokens(key, topics, marks, rows), 2.0 * label[rows] - 1
+            losses = jnp.stack(
+                [jnp.mean(jax.nn.softplus(-sign * logits(params, pooling, x, mask))) for pooling in POOLINGS]
+            )
+            return losses.sum(), losses
 
         def step(carry, rows):
-            value, gradient = jax.value_and_grad(loss)(carry[0], rows)
+            (_, losses), gradient = jax.value_and_grad(loss, has_aux=True)(carry[0], rows)
             update, memory = optimizer.update(gradient, carry[1])
-            return (optax.apply_updates(carry[0], update), memory), value
+            return (optax.apply_updates(carry[0], update), memory), losses
 
         order = jax.random.permutation(jax.random.fold_in(prng.stream(key, "order"), number), setting.train)
         order = order[: per_epoch * algo.batch].reshape(per_epoch, algo.batch)
         (params, memory), losses = jax.lax.scan(step, (params, memory), order)
 
         def right(rows):
-            return (logits(params, pooling, tokens(key, topics, marks, rows), mask) > 0) == (label[rows] == 1)
+            x = tokens(key, topics, marks, rows)
+            return jnp.stack([(logits(params, pooling, x, mask) > 0) == (label[rows] == 1) for pooling in POOLINGS])
 
         test = setting.train + jnp.arange(setting.test).reshape(-1, algo.batch)
-        return params, memory, jnp.mean(jax.lax.map(right, test)), jnp.mean(losses)
+        return params, memory, jnp.mean(jax.lax.map(right, test), axis=(0, 2)), jnp.mean(losses, axis=0)
 
     def draw(key):
         total = setting.train + setting.test
@@ -119,27 +132,18 @@ def program(config, mesh):
         return key, jax.tree.map(lambda *parts: jnp.stack(parts), *drawn)
 
     def start(drawn):
-        key, _ = drawn
-        states = {}
-        for pooling in POOLINGS:
-            keys = jax.random.split(prng.stream(key, f"create-{pooling}"), len(ratios))
-            params = jax.vmap(lambda one, pooling=pooling: create(one, pooling))(keys)
-            states[pooling] = (params, jax.vmap(optimizer.init)(params))
-        return states, jnp.int32(0)
+        params = jax.vmap(create)(jax.random.split(prng.stream(drawn[0], "create"), len(ratios)))
+        return params, jax.vmap(optimizer.init)(params), jnp.int32(0)
 
     def advance(_, drawn, state):
         key, data = drawn
-        states, number = state
-        found, after = {}, {}
-        for pooling in POOLINGS:
-
-            def one(args, pooling=pooling):
-                return epoch(key, pooling, args[0], *args[1], number, args[2])
-
-            params, memory, accuracy, loss = jax.lax.map(one, (data, states[pooling], axis))
-            after[pooling] = (params, memory)
-            found |= {pooling: accuracy, f"loss/{pooling}": loss}
-        return (after, number + 1), found
+        params, memory, number = state
+        params, memory, accuracy, loss = jax.lax.map(
+            lambda given: epoch(key, *given[:3], number, given[3]), (data, params, memory, axis)
+        )
+        found = {pooling: accuracy[:, place] for place, pooling in enumerate(POOLINGS)}
+        found |= {f"loss/{pooling}": loss[:, place] for place, pooling in enumerate(POOLINGS)}
+        return (params, memory, number + 1), found
 
     return lanes.program(
         config, mesh, draw=draw, start=start, advance=advance, in_turn=True,

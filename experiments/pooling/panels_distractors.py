@@ -37,6 +37,7 @@ def ratio_panel(ax, run) -> None:
         style.curve(ax, 100 * _ratios(run), 100 * run.curves[pooling][-1].T, look, marker=look.marker, markersize=3)
     ax.axhline(50, color="0.6", linestyle=":", linewidth=0.8)
     ax.set_xticks(100 * _ratios(run))
+    ax.set_ylim(0, 103)
     ax.set(xlabel="distractors, % of places", ylabel="test accuracy, %")
 
 
@@ -47,6 +48,8 @@ def epochs_panel(ax, run) -> None:
         values = 100 * run.curves[pooling][:, :, place]
         style.curve(ax, run.curves["step"], values, look, marker=look.marker, markersize=3, count=False)
     ax.axhline(50, color="0.6", linestyle=":", linewidth=0.8)
+    ax.set_xticks(run.curves["step"])
+    ax.set_ylim(0, 103)
     ax.set(xlabel="epoch", ylabel="test accuracy, %", title=f"{100 * _ratios(run)[place]:g} % distractors")
 
 
