@@ -60,7 +60,7 @@ class GNP(eqx.Module):
         return cls(Branch.create((dim // 2,)), Branch.create((dim // 2,), -1), mix)
 
     def __call__(self, x: Array, mask=None, **layout) -> Float[Array, "G E"]:
-        half = x.shape[-1] // 2
+        x, half = x.astype(jnp.promote_types(x.dtype, jnp.float32)), x.shape[-1] // 2
         pooled = (self.rising(x[..., :half], mask, **layout), self.falling(x[..., half:], mask, **layout))
         return jnp.concatenate(pooled, axis=-1) @ self.mix
 

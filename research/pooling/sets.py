@@ -39,7 +39,7 @@ def set_pool(
 
     Args:
       x: `[G, N, D]`, or `[M, D]` with segment ids. Kept in its dtype; accumulated in float32 at least. Integers give
-        float32, except for sum, max and min.
+        float32, except for sum, max and min; so does var of half precision, whose squares it cannot hold.
       kind: of `KINDS`. sum S; mean S / n; max; min; var sum (x - mean)^2 / n; std its root; softmax
         sum w x, w = softmax(beta x); power (mean max(x, eps)^p)^(1/p), p = 0 the geometric mean, +-inf max and min;
         gnp n^-q (sum (|x| + eps)^p)^(1/p); lme tau log mean exp(x / tau).
@@ -65,7 +65,7 @@ def set_pool(
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     pooled = KINDS[kind](layout, layout.where(wide, 0), **settings)
     pooled = jnp.where(layout.count > 0, pooled, jnp.asarray(empty).astype(pooled.dtype))
-    return pooled.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else pooled
+    return pooled.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) and kind != "var" else pooled
 
 
 def pool_sharded(x: Array, kind: str, *, mesh: Mesh, axis: str = "data", mask=None, segment_ids=None, **options):

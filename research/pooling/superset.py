@@ -48,7 +48,7 @@ class Perceptron(eqx.Module):
 
 
 class DeepSets(eqx.Module):
-    """rho(pool_i phi(x_i)), with any kind of `set_pool`."""
+    """rho(pool_i phi(x_i)), with any kind of `set_pool`; float32 at least."""
 
     encoder: Perceptron
     head: Perceptron
@@ -133,7 +133,8 @@ class SupersetScores(eqx.Module):
 
 
 def _cleaned(x, mask):
-    """0 at elements that take no part: encoders must not see what they hold."""
+    """Float32 at least, and 0 at elements that take no part: encoders must not see what they hold."""
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     return x if mask is None else jnp.where(mask[..., None], x, 0)
 
 

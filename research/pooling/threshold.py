@@ -75,6 +75,7 @@ def soft_top_k(
     checks.require(np.shape(k) in ((), rows), "k", f"be a number or have shape {rows}", np.shape(k))
     scores = jnp.asarray(scores)
     taken = jnp.ones(scores.shape, bool) if mask is None else mask
+    scores = jnp.where(taken, scores, 0)  # before the division, whose gradient in the temperature would see them
     share = k / jnp.maximum(taken.sum(axis=-1), 1).astype(scores.dtype)
     kept = share >= 1
     mu = jnp.where(kept, 0.5, share)
