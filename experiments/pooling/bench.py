@@ -54,7 +54,7 @@ def _case(kind, length, stride, x, ct, backwards):
     if importlib.util.find_spec("torch") is not None:
         works["torch channels_last"] = work(_by_torch(kind, length, stride, x, ct, backwards))
     direction = "gradient" if backwards else "forward"
-    name = f"window_{kind}_{length}x{length}_by_{stride}_{direction}"
+    name = f"windows_{kind}_{length}x{length}_by_{stride}_{direction}"
     return Case(name, "maps", x.shape, works, "value and gradient" if backwards else "value")
 
 

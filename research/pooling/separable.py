@@ -36,7 +36,7 @@ def pool(spec: Spec, x: jax.Array, c=None, *, mask: jax.Array | None = None, imp
     """
     if spec.kind not in kinds.EXPONENTIAL:
         c = 0.0
-    whole = isinstance(c, (int, float)) and c == int(c) and 1 <= c <= power_windows.LARGEST
+    whole = isinstance(c, (int, float)) and float(c).is_integer() and 1 <= c <= power_windows.LARGEST
     possible = ["slices"] if spec.kind not in kinds.EXPONENTIAL else ["apart", "shared"]
     possible += ["powers"] * (whole and spec.kind in ("power", "lp"))
     if impl is None:

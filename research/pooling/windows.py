@@ -126,6 +126,8 @@ def _checked_params(kind, params, channels):
         if validate.is_concrete(value):
             number = np.asarray(value, np.float64)
             validate.require(not np.isnan(number).any(), f"params[{name!r}]", "not be NaN", value)
+            if name != "p":
+                validate.finite(f"params[{name!r}]", number)
             if name == "tau":
                 validate.positive("params['tau']", number)
             if name == "p":
