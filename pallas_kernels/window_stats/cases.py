@@ -1,0 +1,111 @@
+"""What the laboratory costs and what every test of kernels runs, for this operation.
+
+Costs are of a value and its gradient together, spatial axes outermost on both sides, as XLA has images between
+convolutions (on a v5e there is no copy around the kernel). Of XLA's schedules that the simulator accepts the best was
+taken: windows as shifted arrays, the gradient gathered. At this size all its arrays stay on the chip.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pallas_kernels._blocks import LANES, SUBLANES
+from pallas_kernels._lab.case import Case, Example
+from pallas_kernels.window_stats import api, kernel_tpu, xla
+from pallas_kernels.window_stats.geometry import Axis, Geometry
+from pallas_kernels.window_stats.rules import rule
+
+__all__ = ["cases", "examples"]
+
+_SIDE = 28  # rows and columns
+#: By window and stride.
+_PADS = {(2, 2): (0, 0), (3, 2): (1, 1), (3, 1): (1, 1)}
+
+
+def cases():
+    """SoftPool and power means over 2x2 side by side.
+
+    Overlapping windows take minutes to simulate, and XLA's `reduce_window` is refused by the simulator.
+    """
+    return (
+        _case("soft22", "soft", 2, 2),
+        _case("power22", "power", 2, 2),
+    )
+
+
+def _case(name, kind, window, stride):
+    """128 channels of eight images; the kernel's cost is what 16 take more."""
+    options = _options(_SIDE, window, stride)
+    law = rule(kind)
+    calm = window > stride
+
+    def kernel(theta, x, cotangent):
+        y = kernel_tpu.stream_forward(theta, x, law=law, calm=calm, **options)
+        return y, kernel_tpu.stream_backward(theta, x, cotangent, law=law, learned=False, calm=calm, **options)[0]
+
+    def by_xla(theta, x, cotangent):
+        x, cotangent = kernel_tpu.innermost(x), kernel_tpu.innermost(cotangent)
+        rest = {"kind": kind, "ties": "first", "straight": False, "calm": calm}
+        y = xla.forward(x, theta[0], **rest, **options)
+        slopes, _ = xla.backward(x, theta[0], cotangent, learned=False, **rest, **options)
+        return kernel_tpu.outermost(y), kernel_tpu.outermost(slopes)
+
+    return Case(
+        name, kernel, _arguments(options, 2 * SUBLANES), by_xla, _arguments(options), float(_SIDE**2), "1,024 elements",
+        float(_SIDE**2), _arguments(options),
+    )  # fmt: skip
+
+
+def _options(side, window, stride):
+    axis = Axis(side, window, stride, *_PADS[window, stride])
+    return {"geometry": Geometry(axis, axis), "include_pad": False}
+
+
+def _arguments(options, batch=SUBLANES):
+    rows, columns = options["geometry"]
+    return (
+        _abstract(1, LANES),
+        _abstract(rows.size, columns.size, batch, LANES),
+        _abstract(rows.out, columns.out, batch, LANES),
+    )
+
+
+def _abstract(*shape):
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
+def examples():
+    """Windows side by side with rows and columns left over; overlapping; over the border, far apart in one of the
+    grid's steps.
+
+    Images and channels that fill no register; several steps along rows.
+    """
+    return (
+        _example("left over", "soft", (5, 5), (2, 2), (2, 2), rows=2),
+        _example("overlapping", "power", (5, 7), (3, 3), (2, 2), rows=2),
+        _example("far apart", "soft", (4, 5), (3, 3), (1, 1), ((1, 1), (1, 1)), rows=2),
+    )
+
+
+def _example(name, kind, shape, window, strides, padding=((0, 0), (0, 0)), *, rows):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(9, *shape, 3))
+    x = np.abs(x) + 0.1 if kind == "power" else x
+    if name == "far apart":
+        x[8, ::2] *= 60
+    args = jnp.asarray(x, jnp.float32), jnp.asarray([0.7, 1.3, 2.5], jnp.float32)
+    options = {"kind": kind, "window": window, "strides": strides, "padding": padding}
+
+    def call(*args, impl):
+        return jax.jit(functools.partial(api.window_stats, **options, impl=impl))(*args)
+
+    def interpret(x, theta, mode):
+        rest = {"ties": "first", "straight": False, "count_include_pad": False}
+        chosen = dict(api.checked(x, theta, **options, **rest))
+        return kernel_tpu.forward(x, theta, **chosen, rows=rows, interpret=mode)
+
+    call.options = options
+    # A value of some hundreds is off by some roundings of it.
+    return Example(name, args, call, interpret, 2e-6, differentiable=(0, 1))
