@@ -2,8 +2,8 @@
 
 The pictures are handwritten digits; half of them train, of the others `problem.held` validate. A replicate is a seed
 for weights and batches. Rows: every configuration in a network of its own, in turn; and mixtures of the numbers of
-supernets in `algo.mixtures`, with as many steps in all. A step is an update of every row. Metrics, `[R, row]`:
-`loss`, the mean over the chunk; `held`, the mean accuracy on validation batches.
+supernets in `algo.mixtures`. A step is an update of every mixture, and `algo.alone` updates of those networks. Metrics,
+`[R, row]`: `loss`, the mean over the chunk; `held`, the mean accuracy on validation batches.
 Results: `alone [R, A]`, validation accuracies of configurations trained alone; `expected` and `best [R, mixture, A]`,
 scores of the mixtures; `probability [R, mixture, A, M]`, the last one; `placements [A, pools]`.
 Algorithm: `research.pooling.search`.
@@ -55,13 +55,13 @@ def _shape(config):
     return search.Problem(network, places, images[0], labels[0], images[1], labels[1])
 
 
-def _params(config, used, assigned):
+def _params(config, used, assigned, factor=1):
     from research.pooling import search, supernet
 
     algo = config.algo
     return search.Params(
         num_steps=config.run.chunk, networks=len(supernet.placements(config.problem.blocks, config.problem.pools)),
-        used=used, assigned=assigned, batch=algo.batch, epoch=algo.epoch, horizon=config.run.num_steps,
+        used=used, assigned=assigned, batch=algo.batch, epoch=algo.epoch, horizon=factor * config.run.num_steps,
         learning_rate=tuple(algo.learning_rate), temperature=tuple(algo.temperature),
     )  # fmt: skip
 
@@ -76,19 +76,26 @@ def program(config, mesh):
 
     used = jnp.array([1, *config.algo.mixtures])
     assigned = jnp.arange(len(used)) == 0
+    factor = jnp.where(assigned, config.algo.alone, 1)
+    # One loop over what is to be run: the network is compiled once, not once for each kind of row.
+    turns = jnp.array([0] * config.algo.alone + list(range(1, len(used))))
 
     def start(problem, key):
-        one = lambda used, assigned: search.init(problem, _params(config, used, assigned), key)  # noqa: E731
-        return jax.vmap(one)(used, assigned)
+        def one(used, assigned, factor):
+            return search.init(problem, _params(config, used, assigned, factor), key)
+
+        return jax.vmap(one)(used, assigned, factor)
 
     def advance(problem, _, states):
-        def one(row):
-            used, assigned, state = row
-            result = search.run(problem, _params(config, used, assigned), state=state)
-            return result.state, result.trace.loss.mean(), result.trace.accuracy.mean()
+        def one(states, row):
+            params = _params(config, used[row], assigned[row], factor[row])
+            result = search.run(problem, params, state=jax.tree.map(lambda leaf: leaf[row], states))
+            states = jax.tree.map(lambda leaf, new: leaf.at[row].set(new), states, result.state)
+            return states, (result.trace.loss.mean(), result.trace.accuracy.mean())
 
-        states, loss, held = jax.lax.map(one, (used, assigned, states))
-        return states, {"loss": loss, "held": held}
+        states, (loss, held) = jax.lax.scan(one, states, turns)
+        last = slice(config.algo.alone - 1, None)
+        return states, {"loss": loss[last], "held": held[last]}
 
     return lanes.program(
         config, mesh, draw=lambda key: prng.stream(key, "search"), start=start, advance=advance,

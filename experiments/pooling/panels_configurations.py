@@ -87,6 +87,7 @@ def agreement_panel(ax, run) -> None:
     style.plain_ticks(ax.xaxis, counts)
     ax.set_xlabel("supernets, M")
     ax.set_ylabel("Kendall's τ with accuracy alone")
+    ax.set_ylim(-1, 1)
 
 
 def course_panel(ax, run) -> None:
@@ -94,8 +95,9 @@ def course_panel(ax, run) -> None:
     for at, label in enumerate(run.axes["row"]):
         how = style.Look(label, style.PALETTE["black"] if at == 0 else style.PALETTE[_COLORS[at - 1]])
         style.curve(ax, run.curves["step"], 100 * run.curves["held"][..., at], how)
-    ax.set_xlabel("steps, of all configurations together")
+    ax.set_xlabel("steps of a mixture")
     ax.set_ylabel("validation accuracy (%)")
+    ax.set_ylim(0, 105)
 
 
 def quick_look(run) -> None:

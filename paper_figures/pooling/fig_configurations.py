@@ -9,9 +9,8 @@ PAPER_CONFIGS = ["configs/pooling/paper_configurations.py"]
 caption = (
     "Placements of 2 × 2 max-pools in a convolutional network for handwritten digits. Left: accuracy on "
     "validation batches against steps, mean and 95 % interval over seeds. Middle: validation accuracy of each "
-    "placement in the mixture against that of a network trained for it alone, with as many steps in all; means "
-    "over seeds. Right: Kendall's τ between the two rankings by number of supernets M, mean and 95 % interval "
-    "over seeds."
+    "placement in the mixture against that of a network trained for it alone; means over seeds. Right: Kendall's "
+    "τ between the two rankings by number of supernets M, mean and 95 % interval over seeds."
 )
 
 

@@ -49,7 +49,7 @@ class Params(eqx.Module):
     assigned: bool | Bool[Array, ""] = False  # True: configuration a is trained in network a mod M, and nothing learns
     batch: int = eqx.field(static=True, default=128)
     epoch: int = eqx.field(static=True, default=16)  # steps between two refreshes of P
-    horizon: int = eqx.field(static=True, default=1600)  # steps of the schedules, whatever `num_steps` is
+    horizon: int | Int[Array, ""] = 1600  # steps of the schedules, whatever `num_steps` is; traced
     learning_rate: tuple[float, float] = (0.1, 0.001)  # first and last, by a cosine
     momentum: float | Float[Array, ""] = 0.9
     temperature: tuple[float, float] = (1.0, 100.0)  # t of the first and of the last epoch, linear between
@@ -58,8 +58,9 @@ class Params(eqx.Module):
     max_sweeps: int = eqx.field(static=True, default=100)
 
     def __check_init__(self):
-        for name in ("num_steps", "networks", "batch", "epoch", "horizon", "max_sweeps"):
+        for name in ("num_steps", "networks", "batch", "epoch", "max_sweeps"):
             checks.at_least(f"Params.{name}", getattr(self, name), 1)
+        checks.at_least("Params.horizon", self.horizon, 1)
         if self.used is not None:
             checks.in_range("Params.used", self.used, 1, self.networks)
         checks.positive("Params.learning_rate", self.learning_rate)
@@ -141,7 +142,7 @@ def balance(
 
 def _probability(params: Params, preference, step):
     """P of the epoch that the step lies in."""
-    epochs = max(1, params.horizon // params.epoch - 1)
+    epochs = jnp.maximum(1, params.horizon // params.epoch - 1)
     first, last = params.temperature
     at = first + (last - first) * jnp.minimum(step // params.epoch, epochs) / epochs
     found = balance(
@@ -189,7 +190,7 @@ def step(problem: Problem, params: Params, state: State) -> tuple[State, Info]:
     weights, velocity = jax.tree.map(lambda leaf: leaf[network], (state.weights, state.velocity))
     slope = jax.value_and_grad(functools.partial(_loss, problem), has_aux=True)
     (loss, _), gradient = slope(weights, configuration, *batch(keys[2], problem.images, problem.labels))
-    rate = optax.schedules.cosine_decay_schedule(1.0, params.horizon)(state.step)
+    rate = (1 + jnp.cos(jnp.pi * jnp.minimum(state.step / params.horizon, 1))) / 2
     first, last = params.learning_rate
     velocity = jax.tree.map(lambda v, g: params.momentum * v + g, velocity, gradient)
     weights = jax.tree.map(lambda w, v: (w - (last + (first - last) * rate) * v).astype(w.dtype), weights, velocity)
