@@ -8,6 +8,7 @@ reading of `he:14`, give `out` bins for some n only (`window_level` says which).
 Every kind of `windows.window_pool` works. Where it cannot be taken axis by axis, bins of one length at even steps are
 plain windows, and others are laid out side by side, padded to the longest and masked.
 
+Source: `he:14` for the pyramid; bins as the adaptive pools of the usual frameworks have them.
 Letters: `B` batch, `S` axes of the input, `O` those of the output, `C` channels.
 """
 

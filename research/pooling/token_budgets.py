@@ -3,6 +3,7 @@
 All of them are an adaptive average of the token grid. `hu:25` (TokenFLEX) pools to n x n tokens before a SwiGLU
 projector and draws n anew at every training step, so that one model serves every budget; `maaz:24` (VideoGPT+) halves
 each side of a frame's grid, and `xu:24` (PLLaVA) pools time and space together, both after their projector.
+Source: the three papers.
 
 Letters: `B` batch, `T` frames, `H`, `W` grid of tokens, `D` features.
 """
