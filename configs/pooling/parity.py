@@ -1,6 +1,6 @@
 """Parity and second minimum of sets of 2 to 16 elements, tested on up to 256, and on 10,000 where it is exact.
 
-  python -m experiments.pooling.parity                                         # 50 s on two CPU cores
+  python -m experiments.pooling.parity                            # 80 s of one CPU core, most of it compilation
 Expected: sums, means and maxima answer parity of 256 bits at random, the LCM nearly always, tables always; for the
 second minimum of 256 the LCM has forgotten, the GRU is wrong now and then, and tropical polynomials are always right.
 Figure: pooling/fig_parity. Smoke: append ":quick".

@@ -90,15 +90,16 @@ def accuracy_panel(ax, run, task: str) -> None:
 def flips_panel(ax, run) -> None:
     """Share of answers that another order changes, by method, at the largest common size; mean over seeds."""
     for at in range(len(_methods(run))):
-        for task, (marker, color) in zip(TASKS, (("o", "blue"), ("s", "vermilion")), strict=True):
+        for task, shift, marker, color in zip(TASKS, (-0.15, 0.15), "os", ("blue", "vermilion"), strict=True):
             value = run.results["flips"][TASKS.index(task), at, -1].mean()
-            ax.plot([value], [at], marker, color=_P[color], markersize=3, label=task if at == 0 else "_nolegend_")
+            label = task if at == 0 else "_nolegend_"
+            ax.plot([value], [at + shift], marker, color=_P[color], markersize=3, label=label)
     ax.set_yticks(range(len(_methods(run))), [_LOOKS[method].label for method in _methods(run)], fontsize=6)
     ax.set_ylim(len(_methods(run)) - 0.5, -0.5)
     ax.set_xlim(-0.02, None)
     ax.set_xlabel("answers changed")
     ax.set_title(f"other order, {max(run.config.run.sizes)} elements")
-    ax.legend(fontsize=6)
+    ax.legend(fontsize=6, loc="upper right")
 
 
 def quick_look(run) -> None:

@@ -22,7 +22,8 @@ def draw(runs):
         panels.accuracy_panel(ax, run, task)
     axes[0, 0].set_ylabel("accuracy")
     panels.flips_panel(axes[0, 2], run)
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=6)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=len(labels) if len(labels) < 7 else 5, fontsize=6)
     return fig
 
 
