@@ -56,7 +56,8 @@ def window_stats(
       impl: None for the best implementation on each platform, or one by name, which never falls back.
 
     Returns:
-      `[B, H', W', C]`. Differentiable once, in x and theta; of a NaN, its windows and the elements in them.
+      `[B, H', W', C]`. A NaN is in its windows and in the slopes of their elements, and nowhere else. Differentiable
+      once, in x and theta; the derivative of "soft" in beta is a difference of squares, off by roundings of x^2.
 
     Raises:
       ValueError: shapes, dtypes or options do not fit, or unknown impl.
