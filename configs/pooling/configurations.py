@@ -1,7 +1,7 @@
 """Pooling configurations of a digits network alone and in mixtures of 1 and 4 supernets: 15 placements.
 
-  python -m experiments.pooling.configurations                             # 50 s on two CPU cores
-Expected: rankings of mixtures agree more with accuracies alone the more supernets there are.
+  python -m experiments.pooling.configurations                               # about a minute on two CPU cores
+Expected: two seeds and so few steps do not tell which mixture ranks better; accuracies alone differ by some points.
 Figure: pooling/fig_configurations. Smoke: append ":quick".
 """
 
