@@ -42,7 +42,7 @@ def accuracy_panel(ax, run) -> None:
     _bars(ax, run, "accuracy", pools, -0.2, 0.38, alpha=0.35, label=as_trained)
     _bars(ax, run, "scarce", pools, 0.2, 0.38, label=f"{problem.scarce:.0%} carry it")
     ax.axhline(1 / problem.classes, color=style.PALETTE["grey"], linestyle=":", linewidth=0.8)
-    ax.set(ylabel="test accuracy", ylim=(0, 1.2))
+    ax.set(ylabel="test accuracy", ylim=(0, 1.3))
     ax.legend(fontsize=6, loc="upper center", ncols=2)
 
 
