@@ -8,7 +8,7 @@ Of each hard pair, `apart/<pair>` [R, marks], whether fingerprints differ; `gap/
 random network's mean over all marked copies; `error/<pair> [R, samples]`, |estimate - RP(G)| / |RP(G)|, as root mean
 square, when so many tuples are drawn, most marks. Of the last pair, `share`, of its tuples that betray it, and
 `missed [R, samples]`, how often so many random tuples are all of the others.
-Theorems: `research.pooling.graph_bounds.PAIRS`, `missed`. Source: `zhou:23`.
+Theorems: `research.pooling.graph_bounds.PAIRS`, `missed`. Source: `zhou-relational:23`.
 """
 
 from experiments.lib import app

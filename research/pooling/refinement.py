@@ -5,7 +5,7 @@ the fingerprint is the multiset of those hashes over all l-tuples. Two graphs wi
 isomorphic. Colours are 64 bits, sums of mixed colours stand for multisets: two of n different multisets collide with
 probability about n^2 / 2^65, over the salt.
 k = 1 is colour refinement; k = 2 refines pairs of nodes in the folklore form, as strong as oblivious 3-WL.
-Guarantees: `graph_bounds.PAIRS`, `graph_bounds.missed`. Source: `zhou:23`.
+Guarantees: `graph_bounds.PAIRS`, `graph_bounds.missed`. Source: `zhou-relational:23`.
 """
 
 import functools

@@ -3,7 +3,7 @@
 RP(G) = mean over all l-tuples t of nodes of f(G with one-hot marks at t), f any network that does not see the order of
 nodes. Marks break the ties that keep f from telling graphs apart (`graph_bounds.PAIRS`); the mean keeps the result
 independent of the order. Tuples may repeat a node, which adds what fewer marks see.
-Source: `zhou:23` for l marked nodes; `murphy:19` for the mean over orders and its sampling.
+Source: `zhou-relational:23` for l marked nodes; `murphy:19` for the mean over orders and its sampling.
 """
 
 from collections.abc import Callable
@@ -105,7 +105,7 @@ def relational_pool(
 class SumNetwork(eqx.Module):
     """A small invariant network: layers tanh(x A + sum of neighbours' x B + b), then the sum over nodes.
 
-    Sums, since they tell multisets apart; as strong as colour refinement for almost all weights (`zhou:23`, section 3).
+    Sums, since they tell multisets apart; as strong as colour refinement for almost all weights (`zhou-relational:23`, section 3).
     """
 
     own: tuple[Float[Array, "F H"], ...]
@@ -156,7 +156,7 @@ def example(key: Key) -> dict[str, Operator]:
 
     return {
         "relational_pool": Operator(
-            apply, network, inputs, "mean over l-tuples t of f(G, marks at t)", "zhou:23", figure="pooling/fig_ladder",
+            apply, network, inputs, "mean over l-tuples t of f(G, marks at t)", "zhou-relational:23", figure="pooling/fig_ladder",
             mask=mask,
         ),
     }  # fmt: skip
