@@ -54,7 +54,10 @@ def test_every_kind_is_the_reference(kind, extra, impl):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", ["left over", "overlapping", "far apart"])
+SLOW = (pytest.param(name, marks=pytest.mark.slow) for name in ("left over", "overlapping"))
+
+
+@pytest.mark.parametrize("case", ["far apart", *SLOW])
 def test_a_gradient_in_steps_is_the_gradient_at_once(case):
     """Rows, windows and the derivative in theta that several steps of the grid share."""
     example = next(example for example in cases.examples() if example.name == case)
