@@ -113,8 +113,8 @@ class GGeM(GeM):
 
 def example(key: Key) -> dict[str, Operator]:
     """GeM and GGeM on collections with padding."""
-    x = jax.random.uniform(key, (3, 5, 4), minval=0.2, maxval=2.0)
-    mask = jnp.arange(5)[None] < jnp.array([5, 3, 4])[:, None]
+    x = jax.random.uniform(key, (2, 4, 4), minval=0.2, maxval=2.0)
+    mask = jnp.arange(4)[None] < jnp.array([4, 3])[:, None]
     claims = ("permutation", "idempotent", "homogeneous", "monotone", "min_max")
 
     def apply(params, x, mask):
