@@ -143,7 +143,7 @@ def perturbed_forest(
     Raises:
       ValueError: scale or samples out of range.
 
-    Source: `berthet:20`, proposition 3.1; the baseline as there in section 4.
+    Source: `berthet:20` for perturbed maximisers and their gradient; the baseline, derived.
     """
     validate.positive("scale", scale)
     validate.at_least("samples", samples, 1)

@@ -4,7 +4,7 @@ A learned score of edges, s_e = sigmoid(MLP(h_u * h_v)); every node that has an 
 clusters are what hangs together. That is exactly one round of `research.pooling.boruvka` on the scores, with the same
 order among equals, so that shapes are static and clusters connected. Guarantees: `graph_bounds.max_clusters` for a
 round, `graph_bounds.max_rounds` for all.
-Source: `song:24`, sections 3.1 to 3.3, with the released code; the equivalence with Boruvka's round, derived.
+Source: `song:24`, with the released code; the equivalence with Boruvka's round, derived.
 """
 
 from typing import NamedTuple
@@ -194,7 +194,7 @@ def graph_parse(
     Returns:
       the last graph, and the clusters of all rounds, `[rounds, ...]`. A graph that has no edge keeps its features.
 
-    Source: `song:24`, algorithm 1.
+    Source: `song:24`.
     """
     graphs.check_num_graphs(num_graphs, graph)
     rounds = max(1, graph.x.shape[0].bit_length() - 1) if rounds is None else rounds
@@ -242,9 +242,9 @@ def example(key: Key) -> dict[str, Operator]:
     return {
         "graph_parse": Operator(
             parsed, params, inputs, "h_c = f(sum h_u) mean(s_e) #edges, Boruvka rounds of s = sigmoid(MLP(h_u * h_v))",
-            "song:24, sections 3.1 to 3.3", figure="pooling/fig_parsing", mask=mask,
+            "song:24", figure="pooling/fig_parsing", mask=mask,
         ),
         "graph_unpool": Operator(
-            there_and_back, params, inputs, "h_u = h_c / #edges + skip", "song:24, section 3.4", mask=mask
+            there_and_back, params, inputs, "h_u = h_c / #edges + skip", "song:24", mask=mask
         ),
     }  # fmt: skip

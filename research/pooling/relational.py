@@ -105,7 +105,7 @@ def relational_pool(
 class SumNetwork(eqx.Module):
     """A small invariant network: layers tanh(x A + sum of neighbours' x B + b), then the sum over nodes.
 
-    Sums, since they tell multisets apart; as strong as colour refinement for almost all weights (`zhou-relational:23`, section 3).
+    Sums, since they tell multisets apart.
     """
 
     own: tuple[Float[Array, "F H"], ...]
@@ -156,7 +156,7 @@ def example(key: Key) -> dict[str, Operator]:
 
     return {
         "relational_pool": Operator(
-            apply, network, inputs, "mean over l-tuples t of f(G, marks at t)", "zhou-relational:23", figure="pooling/fig_ladder",
-            mask=mask,
+            apply, network, inputs, "mean over l-tuples t of f(G, marks at t)", "zhou-relational:23",
+            figure="pooling/fig_ladder", mask=mask,
         ),
     }  # fmt: skip

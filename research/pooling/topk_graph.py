@@ -3,7 +3,7 @@
 Scores y = X p / |p|; a graph of n nodes keeps its ceil(ratio n) best, whose features are gated, X' = X tanh(y), and the
 edges among them. Shapes are static: the kept nodes of all graphs stand in front, each graph's together and its best
 first, and a mask covers what lies behind them. Memory is linear in nodes and edges.
-Source: `cangea:18`, equation 2.
+Source: `cangea:18`.
 """
 
 from collections.abc import Callable
@@ -106,7 +106,7 @@ def topk_readout(
       mix: `(level, graph) -> [M, D]` features with which nodes enter a level, such as a graph convolution; None for
         those they have.
 
-    Source: `cangea:18`, equation 4.
+    Source: `cangea:18`.
     """
     total = 0.0
     for level, projection in enumerate(projections):
@@ -154,10 +154,10 @@ def example(key: Key) -> dict[str, Operator]:
     return {
         "graph_topk": Operator(
             pooled, layer, {"x": x, "senders": senders, "receivers": receivers},
-            "X' = X tanh(y) at the ceil(r n) best of y = X p / |p|", "cangea:18, equation 2", mask=mask,
+            "X' = X tanh(y) at the ceil(r n) best of y = X p / |p|", "cangea:18", mask=mask,
         ),
         "topk_readout": Operator(
-            read, layer, x, "sum over levels of [mean; max] of the kept nodes", "cangea:18, equation 4", mask=mask,
+            read, layer, x, "sum over levels of [mean; max] of the kept nodes", "cangea:18", mask=mask,
             invariants=("permutation",),
         ),
     }  # fmt: skip
