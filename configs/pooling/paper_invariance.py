@@ -16,10 +16,10 @@ def get_config(arg=""):
     quick = arg == "quick"
     c = mlc.ConfigDict({"experiment": "pooling.invariance", "seed": 0, "data": ""})
     c.problem = {}
-    c.algo = {"pools": ("avg", "tree") if quick else POOLS, "learning_rate": 0.005}
+    c.algo = {"pools": ("avg", "tree") if quick else POOLS, "learning_rate": 0.01}
     c.run = {
         "num_steps": 1 if quick else 15, "chunk": 1, "replicates": 2 if quick else 8, "train": 200 if quick else 1200,
-        "test": 100 if quick else 597, "batch": 50,
+        "test": 100 if quick else 597, "batch": 32,
     }  # fmt: skip
     c.numerics = {"x64": False}
     return c
