@@ -62,6 +62,7 @@ def sets_panel(ax, run) -> None:
         ax.bar(x, [value.value for value in values], 0.22, color=style.PALETTE[_HUES[at]], label=f"target {target}")
     ax.set_xticks(np.arange(len(pools)), [f"{pool} pool" for pool in pools])
     ax.set(yscale="log", ylabel="relative error of DeepSets")
+    ax.set_ylim(None, 50 * ax.get_ylim()[1])  # room for the legend
     ax.legend(fontsize=6)
 
 

@@ -41,7 +41,7 @@ def test_layouts_and_outputs_agree():
 
 @pytest.fixture(scope="module")
 def phases():
-    """A model, what each phase makes of it, and the sets it is asked about: the largest sum of an element's channels."""
+    """A model, what each phase makes of it, and sets; the target is the largest sum of an element's channels."""
     keys = jax.random.split(KEY, 3)
     x = jax.random.normal(keys[0], (300, 16, 6, 2))
     model = faset.FASet.create(keys[1], 2, 8)
