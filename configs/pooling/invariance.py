@@ -16,7 +16,7 @@ def get_config(arg=""):
     c.problem = {}
     c.algo = {"pools": ("avg", "tree") if quick else POOLS, "learning_rate": 0.01}
     c.run = {
-        "num_steps": 1 if quick else 10, "chunk": 1, "replicates": 2 if quick else 3, "train": 200 if quick else 1200,
+        "num_steps": 1 if quick else 8, "chunk": 1, "replicates": 2 if quick else 3, "train": 200 if quick else 1200,
         "test": 100 if quick else 597, "batch": 32,
     }  # fmt: skip
     c.numerics = {"x64": False}

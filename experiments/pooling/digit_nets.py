@@ -102,9 +102,14 @@ def start_dense(drawn):
 
 
 def convolve(x, kernel):
-    """3 x 3 at stride 1 with zero padding, then a ReLU."""
-    numbers = ("NHWC", "HWIO", "NHWC")
-    return jax.nn.relu(jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=numbers))
+    """3 x 3 at stride 1 with zero padding, then a ReLU.
+
+    As one matrix product of the neighbours: in a loop, XLA's convolutions take five times as long on CPUs.
+    """
+    height, width = x.shape[1:3]
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    shifts = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    return jax.nn.relu(jnp.concatenate(shifts, axis=-1) @ kernel.reshape(-1, kernel.shape[3]))
 
 
 def loss(logits, labels):
