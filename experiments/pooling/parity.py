@@ -7,7 +7,7 @@ the elements changes; `far [T, M, R]`, accuracy at `run.far` elements, NaN of me
 `associator [T, R]`, root mean square over triples of embedded elements, of the LCM; `reached` and `defects [T, table,
 R]` of the tables of "tables and tropical": states that sets of the task can reach, and triples of them that are not
 associated. Tables are rounded in all of them.
-Source: `ong:22`, for the LCM; `cohen_karlik:20` for parity. Sizes and the monoids by construction are ours.
+Source: `ong:22`, for the LCM; `cohen-karlik:20` for parity. Sizes and the monoids by construction are ours.
 """
 
 from experiments.lib import app

@@ -5,7 +5,7 @@
     local    L_t = max over t - 1, t, t + 1
     out_t = (g + S_t) O_t + L_t, and 0 at tokens that take no part
 
-Time and memory are linear in T, where attention's time is quadratic; `attention_mix` is the baseline.
+Time and memory are linear in T, where the time of attention (`vaswani:17`) is quadratic; `attention_mix` is that baseline.
 Source: `tan:22`, section 3 and its code. Departure: padded tokens are left out of maxima altogether, where the release
 gives them the value -1e4, which can win against smaller entries.
 

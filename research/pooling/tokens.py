@@ -3,7 +3,8 @@
 Positions are those of the tokens that take part, counted by the mask: padding on the left, on the right or in between
 changes nothing. An empty sequence gives 0.
 Source: `ivison:25`, for the position-weighted mean (the release counts padded positions too, at batch size
-1; here only tokens count); `heakl:25`, for windows and router (the release has no mask).
+1; here only tokens count); `heakl:25`, for windows and router (the release has no mask);
+`devlin:19` for the first token.
 
 Letters: `B` sequences, `T` tokens, `D` channels, `n` tokens of one sequence, `W` windows, `A` hidden units.
 """
