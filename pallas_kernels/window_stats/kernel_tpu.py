@@ -41,6 +41,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
+from pallas_kernels import _blocks
 from pallas_kernels._blocks import LANES, SUBLANES
 from pallas_kernels.window_stats.geometry import Axis, Geometry
 from pallas_kernels.window_stats.rules import SPAN, Calm, Exponential, rule, span
@@ -106,19 +107,27 @@ def cost(geometry, batch, channels, passes):
 def forward(x, theta, *, kind, ties, straight, geometry, include_pad, rows=None, interpret=False):
     """Same contract as `xla.forward`; float32 only. `interpret` as in `pl.pallas_call`."""
     law = rule(kind, ties, straight)
-    y = stream_forward(theta[None], outermost(x), law=law, geometry=geometry, include_pad=include_pad, rows=rows,
-                       interpret=interpret)  # fmt: skip
-    return innermost(y)
+    y = stream_forward(_filled(theta[None], ()), outermost(_filled(x)), law=law, geometry=geometry,
+                       include_pad=include_pad, rows=rows, interpret=interpret)  # fmt: skip
+    return innermost(y)[: x.shape[0], :, :, : x.shape[3]]
 
 
 def backward(x, theta, cotangent, *, kind, ties, straight, geometry, include_pad, learned, rows=None, interpret=False):
     """Same contract as `xla.backward`."""
     law = rule(kind, ties, straight, learned)
     slopes, of_theta = stream_backward(
-        theta[None], outermost(x), outermost(cotangent), law=law, learned=learned, geometry=geometry,
-        include_pad=include_pad, rows=rows, interpret=interpret,
+        _filled(theta[None], ()), outermost(_filled(x)), outermost(_filled(cotangent, value=0)), law=law,
+        learned=learned, geometry=geometry, include_pad=include_pad, rows=rows, interpret=interpret,
     )  # fmt: skip
-    return innermost(slopes), jnp.sum(of_theta, axis=0) if learned else None
+    slopes = innermost(slopes)[: x.shape[0], :, :, : x.shape[3]]
+    return slopes, jnp.sum(of_theta, axis=0)[: x.shape[3]] if learned else None
+
+
+def _filled(x, axes=(0,), value=1):
+    """Images and channels to whole registers: a block that begins at any row must end inside the array."""
+    for axis in axes:
+        x = _blocks.pad_axis(x, axis, _blocks.round_up(x.shape[axis], SUBLANES), value)
+    return _blocks.pad_axis(x, x.ndim - 1, _blocks.round_up(x.shape[-1], LANES), value)
 
 
 def window_stats(x, theta, *, interpret=False, **options):
