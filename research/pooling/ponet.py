@@ -5,7 +5,8 @@
     local    L_t = max over t - 1, t, t + 1
     out_t = (g + S_t) O_t + L_t, and 0 at tokens that take no part
 
-Time and memory are linear in T, where the time of attention (`vaswani:17`) is quadratic; `attention_mix` is that baseline.
+Time and memory are linear in T; the time of attention (`vaswani:17`; `attention_mix`, the baseline) is quadratic.
+Products of entries: in float16 they overflow beyond 255 squared, in bfloat16 they do not.
 Source: `tan:22`, section 3 and its code. Departure: padded tokens are left out of maxima altogether, where the release
 gives them the value -1e4, which can win against smaller entries.
 
