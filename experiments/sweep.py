@@ -3,8 +3,8 @@
     python -m experiments.sweep configs/regret/sweeps/regularization.py --list
     python -m experiments.sweep configs/regret/sweeps/regularization.py                     # prints the commands
     python -m experiments.sweep configs/regret/sweeps/regularization.py --submit --jobs=2   # runs them, two at a time
-    python -m experiments.sweep configs/halpern/sweeps/seeds.py --batch_points=125 --submit
-    python -m experiments.sweep configs/halpern/sweeps/seeds.py --launcher=slurm --batch_points=125 --jobs=8 \\
+    python -m experiments.sweep configs/matching/sweeps/ratio.py --batch_points=2 --submit
+    python -m experiments.sweep configs/matching/sweeps/ratio.py --launcher=slurm --batch_points=2 --jobs=8 \\
         --option=partition=gpu --option=time=04:00:00
 
 A sweep file names the config it varies and its points (`experiments.lib.points`). Each point is an ordinary run. With

@@ -322,8 +322,7 @@ def test_half_precision_is_finite(module, name):
         def scaled(leaf):
             return 1e4 * leaf / jnp.abs(leaf).max() if _is_float(leaf) else leaf
 
-        with jax.enable_x64(False):
-            params = jax.tree.map(convert, operator.params)
-            inputs = jax.tree.map(convert, jax.tree.map(scaled, operator.inputs))
-            for leaf in jax.tree.leaves(jax.jit(operator.apply)(params, inputs, operator.mask)):
-                assert not _is_float(leaf) or np.isfinite(np.asarray(leaf, np.float32)).all()
+        params = jax.tree.map(convert, operator.params)
+        inputs = jax.tree.map(convert, jax.tree.map(scaled, operator.inputs))
+        for leaf in jax.tree.leaves(jax.jit(operator.apply)(params, inputs, operator.mask)):
+            assert not _is_float(leaf) or np.isfinite(np.asarray(leaf, np.float32)).all()

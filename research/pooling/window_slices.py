@@ -27,6 +27,7 @@ class Spec(NamedTuple):
     grad: str
     ties: str
     power: int = 0  # of `powers`; 0 where the coefficient is an array
+    learned: bool = False  # whether the coefficient is an array, whose slope may be asked for
 
 
 def parts(x: jax.Array, geometry: Geometry, fill: float) -> list[jax.Array]:

@@ -1,0 +1,64 @@
+"""What a TPU runs for windows of two axes: the kernel pair of `pallas_kernels.window_stats`, forwards and backwards.
+
+On a chip the formulations for a core cost what they save there: strided slices of an array are copies in its memory.
+The kernel reads each element once per direction and recomputes its statistics, so it keeps none; `ours` keeps those it
+has, and the choice between both is made while the program is lowered.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from pallas_kernels.window_stats import window_stats
+from research.pooling.window_slices import Spec
+
+__all__ = ["adjoint", "forward", "serves", "value"]
+
+#: Floor of a power mean's elements in the kernel.
+_FLOOR = 1e-6
+_INVERSE = ("lme", "lse")  # whose coefficient here is 1 / tau
+
+
+def serves(spec: Spec, x: jax.Array, mask: jax.Array | None) -> bool:
+    """Whether the kernel pair computes this: two axes, float32, no mask, and the floor that it has."""
+    fits = x.ndim == 4 and x.dtype == jnp.float32 and mask is None and x.size > 0
+    return fits and (spec.kind != "power" or spec.eps == _FLOOR)
+
+
+def value(spec: Spec, x: jax.Array, c: jax.Array) -> jax.Array:
+    """`[B, *O, C]` by the kernel's package, on any platform; `c` is the coefficient, `[1, 1, 1, 1 or C]`."""
+    theta = None
+    if spec.kind not in ("sum", "avg", "max", "min"):
+        theta = jnp.broadcast_to(1 / c if spec.kind in _INVERSE else c, (1, 1, 1, x.shape[-1])).reshape(-1)
+    geometry = spec.geometry
+    return window_stats(
+        x, theta, kind=spec.kind, window=geometry.window, strides=geometry.strides, ties=spec.ties,
+        padding=tuple((low, max(high, 0)) for low, high in geometry.pads), straight=spec.grad == "straight",
+        count_include_pad=spec.count_include_pad,
+    )  # fmt: skip
+
+
+def forward(spec: Spec, ours: Callable, x: jax.Array, c: jax.Array):
+    """`ours(x, c) -> (value, statistics)`, with the kernel's value and no statistics on a TPU."""
+
+    def on_tpu(x, c):
+        shapes = jax.eval_shape(ours, x, c)[1]
+        return value(spec, x, c), jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+    return jax.lax.platform_dependent(x, c, tpu=on_tpu, default=ours)
+
+
+def adjoint(spec: Spec, ours: Callable, x: jax.Array, c: jax.Array, stats, ct: jax.Array):
+    """`ours(x, c, stats, ct) -> (slope of x, slope of c)`, the kernel's on a TPU."""
+
+    def on_tpu(x, c, stats, ct):
+        del stats
+        of_x, of_c = (functools.partial(value, spec), functools.partial(value, spec._replace(grad="exact")))
+        if spec.learned and spec.grad == "exact":
+            return jax.vjp(of_x, x, c)[1](ct)
+        (dx,) = jax.vjp(lambda x: of_x(x, c), x)[1](ct)
+        return (dx, jax.vjp(lambda c: of_c(x, c), c)[1](ct)[0] if spec.learned else jnp.zeros_like(c))
+
+    return jax.lax.platform_dependent(x, c, stats, ct, tpu=on_tpu, default=ours)
