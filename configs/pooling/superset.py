@@ -13,5 +13,5 @@ def get_config(arg=""):
     c = mlc.ConfigDict({"experiment": "pooling.superset", "seed": 0})
     c.problem = {"size": 32, "share": 0.3, "spread": 1.0, "test": 256 if quick else 4096}
     c.algo = {"hidden": 16, "batch": 64, "learning_rate": 5e-3}
-    c.run = {"num_steps": 100 if quick else 1500, "chunk": 100, "replicates": 2 if quick else 4}
+    c.run = {"num_steps": 100 if quick else 1500, "chunk": 25 if quick else 100, "replicates": 2 if quick else 4}
     return c

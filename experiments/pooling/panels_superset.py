@@ -41,7 +41,8 @@ def course_panel(ax, run) -> None:
     style.reference(ax, steps[[0, -1]], [run.results["floor"].mean()] * 2, "floor of S alone (T12)")
     variance = [run.results["variance"].mean()] * 2
     ax.plot(steps[[0, -1]], variance, color=style.PALETTE["grey"], linestyle=":", label="variance of the target")
-    ax.set(xlabel="steps", ylabel="mean squared error", ylim=(0, 1.25 * variance[0]))
+    top = max(variance[0], run.curves["error"][-1].max())
+    ax.set(xlabel="steps", ylabel="mean squared error", ylim=(0, 1.25 * top))
 
 
 def quick_look(run) -> None:

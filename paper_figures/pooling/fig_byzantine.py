@@ -22,8 +22,9 @@ def draw(runs):
     for ax, attack in zip(axes.flat, panels.ATTACKS, strict=False):
         panels.attack_panel(ax, run, attack)
     panels.attack_panel(axes[1, 1], run, "sign flip", "misaligned")
-    axes[0, 0].legend(fontsize=6)
-    axes[1, 1].legend(fontsize=6)
+    named = dict(zip(*reversed(axes[0, 0].get_legend_handles_labels()), strict=True))
+    named |= dict(zip(*reversed(axes[1, 1].get_legend_handles_labels()), strict=True))
+    fig.legend(list(named.values()), list(named), loc="outside lower center", ncols=3, fontsize=6)
     return fig
 
 
