@@ -89,7 +89,7 @@ def main(config, run, mesh):
     from experiments.pooling import panels_bags
 
     driver.drive(program(config, mesh), config, run)
-    panels_bags.quick_look(run)
+    run.look(panels_bags.quick_look)
 
 
 if __name__ == "__main__":

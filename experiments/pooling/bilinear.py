@@ -132,7 +132,7 @@ def main(config, run, mesh):
     (_, drawn), _ = driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**constructions(config, drawn))
-    panels_bilinear.quick_look(run)
+    run.look(panels_bilinear.quick_look)
 
 
 if __name__ == "__main__":

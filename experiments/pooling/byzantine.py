@@ -96,7 +96,7 @@ def main(config, run, mesh):
     (_, drawn), _ = driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**{name: np.stack(values) for name, values in limits(config, drawn).items()})
-    panels_byzantine.quick_look(run)
+    run.look(panels_byzantine.quick_look)
 
 
 if __name__ == "__main__":

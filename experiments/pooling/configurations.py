@@ -143,7 +143,7 @@ def main(config, run, mesh):
     (problem, _), states = driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**scores(config, problem, states))
-    panels_configurations.quick_look(run)
+    run.look(panels_configurations.quick_look)
 
 
 if __name__ == "__main__":

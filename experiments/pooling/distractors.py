@@ -156,7 +156,7 @@ def main(config, run, mesh):
     from experiments.pooling import panels_distractors
 
     driver.drive(program(config, mesh), config, run)
-    panels_distractors.quick_look(run)
+    run.look(panels_distractors.quick_look)
 
 
 if __name__ == "__main__":

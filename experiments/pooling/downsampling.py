@@ -99,7 +99,7 @@ def main(config, run, mesh):
     from experiments.pooling import panels_downsampling
 
     driver.drive(program(config, mesh), config, run)
-    panels_downsampling.quick_look(run)
+    run.look(panels_downsampling.quick_look)
 
 
 if __name__ == "__main__":

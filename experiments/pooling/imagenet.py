@@ -178,7 +178,7 @@ def main(config, run, mesh):
     from experiments.pooling import panels_imagenet
 
     driver.drive(program(config, mesh), config, run)
-    panels_imagenet.quick_look(run)
+    run.look(panels_imagenet.quick_look)
 
 
 if __name__ == "__main__":

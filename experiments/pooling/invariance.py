@@ -144,7 +144,7 @@ def main(config, run, mesh):
         first = weights["pools"][0]
         found = accuracies(config, data, keys, weights)
         run.results(share=first.share, exponent=first.exponent, **found)
-    panels_invariance.quick_look(run)
+    run.look(panels_invariance.quick_look)
 
 
 if __name__ == "__main__":

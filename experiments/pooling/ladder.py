@@ -126,7 +126,7 @@ def main(config, run, mesh):
     from experiments.pooling import panels_ladder
 
     driver.drive(program(config, mesh), config, run)
-    panels_ladder.quick_look(run)
+    run.look(panels_ladder.quick_look)
 
 
 if __name__ == "__main__":

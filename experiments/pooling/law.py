@@ -118,7 +118,7 @@ def main(config, run, mesh):
     from experiments.pooling import panels_law
 
     driver.drive(program(config, mesh), config, run)
-    panels_law.quick_look(run)
+    run.look(panels_law.quick_look)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def main(config, run, mesh):
     driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(operations=operations(config))
-    panels_mixing.quick_look(run)
+    run.look(panels_mixing.quick_look)
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def main(config, run, mesh):
     from experiments.pooling import panels_nuisance
 
     driver.drive(program(config, mesh), config, run)
-    panels_nuisance.quick_look(run)
+    run.look(panels_nuisance.quick_look)
 
 
 if __name__ == "__main__":

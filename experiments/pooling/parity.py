@@ -177,7 +177,7 @@ def main(config, run, mesh):
     (_, keys), (_, networks) = driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**examined(config, jax.vmap(lambda key: prng.stream(key, "examination"))(keys), networks))
-    panels_parity.quick_look(run)
+    run.look(panels_parity.quick_look)
 
 
 if __name__ == "__main__":

@@ -140,7 +140,7 @@ def main(config, run, mesh):
         first = [np.asarray(part)[0] for part in drawn[:4]]
         found = [by_scipy(*case) for case in zip(*first, strict=True)]
         run.results(forest=[count for count, _ in found], weight=[weight for _, weight in found])
-    panels_parsing.quick_look(run)
+    run.look(panels_parsing.quick_look)
 
 
 if __name__ == "__main__":

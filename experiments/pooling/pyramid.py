@@ -100,7 +100,7 @@ def main(config, run, mesh):
     from experiments.pooling import panels_pyramid
 
     driver.drive(program(config, mesh), config, run)
-    panels_pyramid.quick_look(run)
+    run.look(panels_pyramid.quick_look)
 
 
 if __name__ == "__main__":

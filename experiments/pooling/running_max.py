@@ -86,7 +86,7 @@ def main(config, run, mesh):
     (_, drawn), _ = driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**theory(config, drawn))
-    panels_running_max.quick_look(run)
+    run.look(panels_running_max.quick_look)
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ def main(config, run, mesh):
     from experiments.pooling import panels_smoothing
 
     driver.drive(program(config, mesh), config, run)
-    panels_smoothing.quick_look(run)
+    run.look(panels_smoothing.quick_look)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def main(config, run, mesh):
     (_, (_, _, (variance, floor, best))), _ = driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(variance=variance, floor=floor, best=best)
-    panels_superset.quick_look(run)
+    run.look(panels_superset.quick_look)
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def main(config, run, mesh):
     driver.drive(program(config, mesh), config, run)
     if not run.results:
         run.results(**theory(config))
-    panels_windows.quick_look(run)
+    run.look(panels_windows.quick_look)
 
 
 if __name__ == "__main__":

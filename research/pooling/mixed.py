@@ -20,7 +20,8 @@ from research.core import validate as checks
 from research.core.types import Array, Float, Key
 from research.pooling.geometry import resolve
 from research.pooling.operator import Operator
-from research.pooling.window_filters import responses, slices
+from research.pooling.window_filters import responses
+from research.pooling.window_slices import parts
 from research.pooling.windows import window_pool
 
 __all__ = ["GATE_SCALE", "Gated", "Mixed", "example", "gated_pool", "mixed_pool"]
@@ -62,7 +63,7 @@ def gated_pool(
     fits = weights.shape in ((size,), (size, channels))
     checks.require(fits, "weights", f"have shape ({size},) or ({size}, {channels})", weights.shape)
     wide = jnp.promote_types(x.dtype, jnp.float32)
-    (logit,) = responses(weights[None].astype(wide), [element.astype(wide) for element in slices(x, geometry)])
+    (logit,) = responses(weights[None].astype(wide), [element.astype(wide) for element in parts(x, geometry, 0)])
     share = jax.nn.sigmoid(logit).astype(x.dtype)
     largest, mean = (window_pool(x, kind, window, strides, padding) for kind in ("max", "avg"))
     return mean + share * (largest - mean)

@@ -27,7 +27,7 @@ from research.core import validate as checks
 from research.core.types import Array, Float, Int, Key
 from research.pooling.geometry import resolve
 from research.pooling.operator import Operator
-from research.pooling.window_filters import slices
+from research.pooling.window_slices import parts
 
 __all__ = [
     "COVERS", "MAX_ELEMENTS", "automorphisms", "example", "filters", "poset_pool", "refines", "relations", "support",
@@ -206,7 +206,7 @@ def poset_pool(
     size = math.prod(geometry.window)
     covers = _covers(poset, size)
     _filters(covers, size)  # refuses an order of other elements before anything is computed
-    value = _value(tuple(slices(x, geometry)), covers, size)
+    value = _value(tuple(parts(x, geometry, 0)), covers, size)
     return value if isinstance(scale, float | int) and scale == 1 else value * scale
 
 

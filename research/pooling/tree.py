@@ -21,7 +21,8 @@ from research.core import validate as checks
 from research.core.types import Array, Float, Key
 from research.pooling.geometry import resolve
 from research.pooling.operator import Operator
-from research.pooling.window_filters import responses, slices
+from research.pooling.window_filters import responses
+from research.pooling.window_slices import parts
 
 __all__ = ["LEAF_INITS", "SCALE", "Tree", "example", "hull", "path_weights", "tree_pool"]
 
@@ -50,7 +51,7 @@ def _read(x, leaves, gates, window, strides, padding):
     geometry = resolve(x.shape[1:-1], window, strides, padding)
     _check(leaves, gates, math.prod(geometry.window))
     wide = jnp.promote_types(x.dtype, jnp.float32)
-    elements = [element.astype(wide) for element in slices(x, geometry)]
+    elements = [element.astype(wide) for element in parts(x, geometry, 0)]
     found = responses(jnp.concatenate([leaves, gates]).astype(wide), elements)
     return found[: leaves.shape[0]], [jax.nn.sigmoid(logit) for logit in found[leaves.shape[0] :]]
 

@@ -140,6 +140,7 @@ ALWAYS = {
     "regret/fig_medical", "regret/tab_medical_regret", "regret/fig_bounds", "matching/fig_law", "matching/fig_rho",
     "matching/fig_bidding", "matching/fig_mechanism", "matching/fig_ablation", "halpern/fig_quadratic",
     "halpern/fig_certificate", "mlmc/fig_deadline", "mlmc/fig_estimators", "balancing/fig_preference",
+    "pooling/fig_running_max",
 }  # fmt: skip
 
 
