@@ -1,8 +1,8 @@
 """Six pools in a small network on digits: accuracy on moved, turned and scaled test pictures, three seeds.
 
   python -m experiments.pooling.invariance                                     # 50 s on two CPU cores
-Expected: tree pooling above maximum and average on clean pictures and at every shift. Figure: pooling/fig_invariance.
-Smoke: append ":quick".
+Expected: tree pooling above maximum and average on clean pictures and at every shift; three seeds cannot order gated
+and mixed pooling. Figure: pooling/fig_invariance. Smoke: append ":quick".
 """
 
 import ml_collections as mlc

@@ -61,11 +61,13 @@ def on_canvas(images: np.ndarray, size: int = 24) -> np.ndarray:
     return np.pad(twice, ((0, 0), *((before, size - 16 - before),) * 2))
 
 
-def moved(images: np.ndarray, *, shift: float = 0.0, angle: float = 0.0, scale: float = 1.0) -> np.ndarray:
+def moved(
+    images: np.ndarray, *, shift: float | tuple[float, float] = 0.0, angle: float = 0.0, scale: float = 1.0
+) -> np.ndarray:
     """Pictures `[n, h, w]` moved about their centre, linearly interpolated; what comes in from outside is 0.
 
     Args:
-      shift: pixels to the right and downwards.
+      shift: pixels downwards and to the right; one number is both.
       angle: degrees, counter-clockwise.
       scale: factor of size.
     """
@@ -73,8 +75,8 @@ def moved(images: np.ndarray, *, shift: float = 0.0, angle: float = 0.0, scale: 
     back = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) / scale
     height, width = images.shape[1:]
     centre = (np.array([height, width]) - 1) / 2
-    here = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), axis=-1) - centre - shift
-    from_where = here @ back.T + centre + 1  # of a picture with a margin of one empty pixel
+    here = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), axis=-1) - centre
+    from_where = (here - np.asarray(shift)) @ back.T + centre + 1  # of a picture with a margin of one empty pixel
     low = np.floor(from_where).astype(int)
     share = (from_where - low).astype(images.dtype)
     padded = np.pad(images, ((0, 0), (1, 2), (1, 2)))
