@@ -8,9 +8,9 @@ PAPER_CONFIGS = ["configs/pooling/paper_invariance.py"]
 
 caption = (
     "A small network on digits of 24 x 24 pixels, with each pool in both of its 2 x 2 places, trained on pictures as "
-    "they are. Left: accuracy on test pictures shifted to each of the four sides, their mean. Right: turned by 15 and 30 degrees, and scaled. Mean "
-    "and 95 % interval over seeds. Where both are shown, the poset filter over 4 equals the average: behind a ReLU "
-    "every poset filter is the sum."
+    "they are. Left: accuracy on test pictures shifted to each of the four sides, their mean. Right: turned by 15 and "
+    "30 degrees, and scaled. Mean and 95 % interval over seeds. Where both are shown, the poset filter over 4 equals "
+    "the average: behind a ReLU every poset filter is the sum."
 )
 
 
