@@ -116,7 +116,7 @@ def program(config, mesh):
         deviation = jnp.sqrt(jnp.mean((layers - layers.mean(axis=2, keepdims=True)) ** 2, axis=(1, 2, 3)))
         found = {"last": last, "history": history, "spread": deviation[jnp.array(depths)] / deviation[0]}
         # What the operator is given: `problem.layers` layers from 0 to L, evenly spaced; or layer L so many times.
-        stride = jnp.arange(setting.layers) * (jnp.array(trained)[:, None] // (setting.layers - 1))
+        stride = jnp.arange(setting.layers)[None] * (jnp.array(trained)[:, None] // (setting.layers - 1))
         ends = layers[jnp.array(trained)]
         ends = ends / jnp.std(ends, axis=(1, 2, 3), keepdims=True)
         ends = jnp.broadcast_to(ends[:, None], (len(trained), setting.layers, *ends.shape[1:]))
