@@ -103,27 +103,25 @@ def _launch(manifest: Sequence[points.Point], given: argparse.Namespace) -> int:
 
 
 def _alone(point: points.Point, given: argparse.Namespace) -> Job:
-    return Job(point.resolved.directory.name, (*point.arguments, *_passed_on(given)))
+    looks = [] if given.figures else ["--nofigures"]
+    return Job(point.resolved.directory.name, (*point.arguments, *_passed_on(given), *looks))
 
 
 def _workers(given: argparse.Namespace) -> list[Job]:
     """Processes that share the batches; each begins at another."""
     stem = Path(given.sweep).stem
     common = ["-m", "experiments.sweep", given.sweep, f"--batch_points={given.batch_points}", f"--jobs={given.jobs}"]
-    if given.figures:
-        common.append("--figures")
-    flags = [flag for flag in _passed_on(given) if flag != "--nofigures"]
-    return [Job(f"{stem}-{number}", (*common, *flags, f"--worker={number}")) for number in range(given.jobs)]
+    common += _passed_on(given) + (["--figures"] if given.figures else [])
+    return [Job(f"{stem}-{number}", (*common, f"--worker={number}")) for number in range(given.jobs)]
 
 
 def _passed_on(given: argparse.Namespace) -> list[str]:
+    """The flags that experiments and workers have in common, where they are not at their defaults."""
     parser, flags = _parser(), []
     for name in ("root", "mesh", "cpu_devices", "checkpoint_steps", "checkpoint_minutes", "compile_cache"):
         if getattr(given, name) != parser.get_default(name):
             flags.append(f"--{name}={getattr(given, name)}")
-    if given.allow_new_revision:
-        flags.append("--allow_new_revision")
-    return flags if given.figures else [*flags, "--nofigures"]
+    return flags + (["--allow_new_revision"] if given.allow_new_revision else [])
 
 
 def _local(manifest: Sequence[points.Point], jobs: Sequence[Job], given: argparse.Namespace) -> int:

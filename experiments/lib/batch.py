@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import operator
 import shutil
 import traceback
 from collections.abc import Callable, Sequence
@@ -95,7 +96,7 @@ def program(module: ModuleType, batch: Batch, mesh) -> Program:
     lanes = [*batch.points, *batch.points[-1:] * (batch.width - len(batch.points))]
     values = {}
     for field in batch.fields:
-        column = [_value(point.resolved.config, field) for point in lanes]
+        column = [operator.attrgetter(field)(point.resolved.config) for point in lanes]
         if any(isinstance(value, int) and abs(value) > _LARGEST_INTEGER for value in column):
             raise UsageError(f"{field} must fit in 32 bits to be traced, got {max(column, key=abs)}.")
         values[field] = jnp.asarray(column)
@@ -120,12 +121,6 @@ def program(module: ModuleType, batch: Batch, mesh) -> Program:
         return (values, data), state
 
     return Program(init, advance, jax.eval_shape(init), alone.traced_fields, alone.axes)
-
-
-def _value(config, field):
-    for name in field.split("."):
-        config = config[name]
-    return config
 
 
 class _Together:
@@ -222,7 +217,8 @@ def _run(module, batch, root, mesh, notice, options, stack) -> dict[Path, str]:
             together.each(end)
     except Interrupted as stop:
         for run in lanes.values():
-            run.abandon("interrupted", stop.signal_name)
+            if not run.finished:
+                run.abandon("interrupted", stop.signal_name)
         raise
     except Exception as error:  # of all lanes at once, such as too little memory: other batches go on
         for lane, run in lanes.items():

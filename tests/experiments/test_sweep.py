@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+import signal
 import sys
 
 import numpy as np
@@ -11,7 +12,7 @@ from experiments import sweep
 from experiments.lib import batch, locks, rundir
 from experiments.lib import config as config_lib
 from experiments.lib import points as points_lib
-from experiments.lib.errors import UsageError
+from experiments.lib.errors import Interrupted, UsageError
 
 CONFIG = "tests/experiments/toy/configs/walk.py"
 H = points_lib.Helpers()
@@ -208,6 +209,25 @@ def test_a_killed_batch_resumes_from_its_checkpoint(sweep_file, swept, root, mon
     assert "at step 4" in said
     assert seen[0] == 8
     assert contents(root) == whole
+
+
+def test_a_signal_late_in_a_batch_leaves_the_finished_points_finished(sweep_file, swept, walk, root, monkeypatch):
+    reference = sweep_file(SIX)
+    main, ran = walk.main, []
+
+    def interrupted(config, run, mesh):
+        if len(ran) == 2:
+            raise Interrupted(signal.SIGTERM)
+        ran.append(run.path)
+        main(config, run, mesh)
+
+    monkeypatch.setattr(walk, "main", interrupted)
+    assert swept(reference)[0] == 143
+    states = [rundir.standing(root / point.resolved.directory) for point in points_lib.expand(reference)]
+    assert states == ["done"] * 2 + ["interrupted"] * 2 + ["missing"] * 2
+    assert all(rundir.load(path).meta["status"] == "done" for path in ran)
+    monkeypatch.setattr(walk, "main", main)
+    assert swept(reference)[0] == 0
 
 
 def test_a_batch_in_another_s_hands_is_left_to_it(sweep_file, swept, root):
