@@ -15,7 +15,7 @@ import numpy as np
 from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Int
 
-__all__ = ["Dense", "Flat", "layout_of", "maximum", "soft_weights"]
+__all__ = ["Dense", "Flat", "layout_of", "maximum"]
 
 
 class Dense(eqx.Module):
@@ -147,15 +147,6 @@ def _maximum_jvp(primals, tangents):
     tied = layout.where(values == layout.spread(top), False)
     share = layout.sum(tied.astype(values.dtype))
     return top, layout.sum(jnp.where(tied, change, 0)) / jnp.maximum(share, 1)
-
-
-def soft_weights(layout: Layout, logits: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Softmax of elements' logits within their set, per channel; 0 at elements that take no part."""
-    logits = layout.where(logits, 0)
-    top = jnp.where(layout.count > 0, layout.highest(logits), 0)
-    share = layout.where(jnp.exp(logits - layout.spread(top)), 0)
-    total = layout.sum(share)
-    return share / layout.spread(jnp.where(total == 0, 1, total))
 
 
 def _lowest(dtype):

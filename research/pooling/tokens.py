@@ -18,11 +18,12 @@ import jax.numpy as jnp
 from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Key
 from research.pooling import layouts
+from research.pooling.attention import AttentionPool, attention_pool
 from research.pooling.operator import Operator
 from research.pooling.sets import set_pool
 
 __all__ = [
-    "KINDS", "AttentionPool", "WindowRouter", "example", "normalized", "position_weights", "token_pool",
+    "KINDS", "WindowRouter", "example", "normalized", "position_weights", "token_pool",
     "windowed_mean",
 ]  # fmt: skip
 
@@ -78,18 +79,14 @@ def windowed_mean(
     return means.astype(x.dtype), jnp.arange(many)[None] < used
 
 
-def _attention_logits(params: dict, x: Float[Array, "B T D"]) -> Float[Array, "B T 1"]:
-    return (jnp.tanh(x @ params["kernel"]) @ params["context"])[..., None]
-
-
 def token_pool(
     x: Float[Array, "B T D"], kind: str, mask: Bool[Array, "B T"] | None = None, params: dict | None = None
 ) -> Float[Array, "B *W D"]:
     """One vector per sequence, or one per window.
 
     Args:
-      kind: mean; max; first and last token that takes part; position_weighted, sum_t t x_t / sum_t t; attention, the
-        softmax over tokens of c . tanh(V^T x_t) weighs the tokens; windowed, `windowed_mean` `[B, min(W, T), D]`.
+      kind: mean; max; first and last token that takes part; position_weighted, sum_t t x_t / sum_t t; attention,
+        `attention.attention_pool` with logits c . tanh(V^T x_t); windowed, `windowed_mean` `[B, min(W, T), D]`.
       mask: True takes part; None for no padding.
       params: attention: kernel V `[D, A]`, context c `[A]`; windowed: windows (8), a Python int.
 
@@ -111,8 +108,7 @@ def token_pool(
         checks.require(given.keys() == known, "params", f"have the keys {sorted(known)}", sorted(given))
         checks.shape("params['kernel']", given["kernel"], (x.shape[-1], None))
         checks.shape("params['context']", given["context"], jnp.shape(given["kernel"])[1:])
-        logits = _attention_logits(given, jnp.where(mask[..., None], x, 0))
-        return _weighted(x, layouts.soft_weights(layouts.layout_of(x, mask=mask), logits)[..., 0], mask)
+        return attention_pool(x, given["kernel"], given["context"], mask=mask)
     number = jnp.where(mask, jnp.cumsum(mask, axis=1), 0)
     chosen = mask & (number == (1 if kind == "first" else jnp.sum(mask, axis=1, keepdims=True)))
     return jnp.sum(jnp.where(chosen[..., None], x, 0), axis=1, dtype=x.dtype)
@@ -122,25 +118,6 @@ def normalized(y: Float[Array, "... D"]) -> Float[Array, "... D"]:
     """y / |y|, for selection by cosine; 0 stays 0, with a finite gradient: 1e-12 is added under the root."""
     wide = y.astype(jnp.promote_types(y.dtype, jnp.float32))
     return (wide * jax.lax.rsqrt(jnp.sum(jnp.square(wide), axis=-1, keepdims=True) + 1e-12)).astype(y.dtype)
-
-
-class AttentionPool(eqx.Module):
-    """`token_pool` of kind attention, with its scorer."""
-
-    kernel: Float[Array, "D A"]
-    context: Float[Array, " A"]
-
-    @classmethod
-    def create(cls, key: Key, inputs: int, hidden: int = 128) -> "AttentionPool":
-        """Entries N(0, 1 / fan-in)."""
-        checks.at_least("inputs", inputs, 1)
-        checks.at_least("hidden", hidden, 1)
-        one, other = jax.random.split(key)
-        kernel = jax.random.normal(one, (inputs, hidden)) / inputs**0.5
-        return cls(kernel, jax.random.normal(other, (hidden,)) / hidden**0.5)
-
-    def __call__(self, x: Float[Array, "B T D"], mask: Bool[Array, "B T"] | None = None) -> Float[Array, "B D"]:
-        return token_pool(x, "attention", mask, {"kernel": self.kernel, "context": self.context})
 
 
 class WindowRouter(eqx.Module):
@@ -196,9 +173,9 @@ def example(key: Key) -> dict[str, Operator]:
         ),
         "windowed mean": pooled("windowed", "means of W equal windows", "heakl:25", (), {"windows": 2}),
         "token attention": Operator(
-            lambda params, x, mask: params(x, mask), AttentionPool.create(scorer, 3, 4), x,
-            "sum_t w_t x_t, w = softmax(c . tanh(V^T x_t))", "ilse:18, section 2", "", mask,
-            ("permutation", "idempotent", "min_max"),
+            lambda pool, x, mask: token_pool(x, "attention", mask, {"kernel": pool.hidden, "context": pool.score}),
+            AttentionPool.create(scorer, 3, 4), x, "sum_t w_t x_t, w = softmax(c . tanh(V^T x_t))",
+            "ilse:18, section 2", "", mask, ("permutation", "idempotent", "min_max"),
         ),
         "window router": Operator(
             lambda params, x, mask: params(x, mask), WindowRouter.create(router, 3, 4, windows=2), x,

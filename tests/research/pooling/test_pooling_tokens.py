@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from research.core import prng
-from research.pooling import layer_pool, tokens
+from research.pooling import attention, layer_pool, tokens
 
 Y = np.array([(1, 0), (2, 1), (0, 3), (4, 4), (-1, 2.0)])
 MASK = np.array([True, True, True, True, False])
@@ -14,13 +14,13 @@ MASK = np.array([True, True, True, True, False])
 
 @pytest.fixture(scope="module")
 def scorer():
-    return tokens.AttentionPool.create(prng.root_key(0), 2, 4)
+    return attention.AttentionPool.create(prng.root_key(0), 2, 4)
 
 
 @pytest.fixture(scope="module")
 def every(scorer):
     """(x, mask) -> all kinds, and which windows there are."""
-    params = {"attention": {"kernel": scorer.kernel, "context": scorer.context}, "windowed": {"windows": 2}}
+    params = {"attention": {"kernel": scorer.hidden, "context": scorer.score}, "windowed": {"windows": 2}}
 
     @jax.jit
     def pooled(x, mask):
@@ -54,7 +54,7 @@ def test_worked_example_in_single_precision():
 
 def by_hand(kept, scorer):
     """The kinds on the tokens alone, in NumPy."""
-    logits = np.tanh(kept @ np.asarray(scorer.kernel)) @ np.asarray(scorer.context)
+    logits = np.tanh(kept @ np.asarray(scorer.hidden)) @ np.asarray(scorer.score)
     weights = np.exp(logits - logits.max())
     used = min(2, len(kept))
     width = len(kept) // used
