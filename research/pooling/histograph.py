@@ -17,6 +17,7 @@ import numpy as np
 
 from research.core import validate
 from research.core.types import Array, Bool, Float, Key
+from research.pooling.norms import standardized
 from research.pooling.operator import Operator
 
 __all__ = ["Histograph", "Layered", "example", "histograph", "layer_encoding", "layer_stage", "layer_weights"]
@@ -140,9 +141,7 @@ def histograph(
 
 
 def _layer_norm(x: Array, params: Histograph) -> Array:
-    centred = x - jnp.mean(x, axis=-1, keepdims=True)
-    spread = jnp.sqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + 1e-5)
-    return centred / spread * params.scale[None, None] + params.bias[None, None]
+    return standardized(x, -1) * params.scale[None, None] + params.bias[None, None]
 
 
 def example(key: Key) -> dict[str, Operator]:

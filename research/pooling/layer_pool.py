@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Key
+from research.pooling.norms import standardized
 from research.pooling.operator import Operator
 from research.pooling.sets import set_pool
 from research.pooling.tokens import normalized
@@ -38,11 +39,8 @@ class Norm(eqx.Module):
         return cls(jnp.ones(width), jnp.zeros(width))
 
     def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D"]:
-        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
-        unit = centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=-1, keepdims=True) + 1e-5)
         scale, offset = (jnp.broadcast_to(each, x.shape) for each in (self.scale, self.offset))
-        return (unit * scale + offset).astype(x.dtype)
+        return (standardized(x, -1) * scale + offset).astype(x.dtype)
 
 
 class LayerPool(eqx.Module):

@@ -19,6 +19,7 @@ import numpy as np
 
 from research.core import validate as checks
 from research.core.types import Array, Float, Key
+from research.pooling.norms import standardized
 from research.pooling.operator import Operator
 from research.pooling.windows import window_pool
 
@@ -26,8 +27,6 @@ __all__ = [
     "SIZES", "Block", "Convolution", "Norm", "PoolFormer", "Size", "example", "num_macs", "num_parameters",
     "one_group_norm", "poolformer_mix",
 ]  # fmt: skip
-
-_EPSILON = 1e-5
 
 
 class Size(NamedTuple):
@@ -85,12 +84,8 @@ def one_group_norm(
     x: Float[Array, "B *S C"], gain: Float[Array, " C"], bias: Float[Array, " C"]
 ) -> Float[Array, "B *S C"]:
     """(x - mean) / sqrt(var + 1e-5) gain + bias, moments over everything but B, in float32 at least."""
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    axes = tuple(range(1, x.ndim))
-    mean = wide.mean(axis=axes, keepdims=True)
-    variance = jnp.square(wide - mean).mean(axis=axes, keepdims=True)
     shape = (1,) * (x.ndim - 1) + (-1,)
-    found = (wide - mean) * jax.lax.rsqrt(variance + _EPSILON) * gain.reshape(shape) + bias.reshape(shape)
+    found = standardized(x, tuple(range(1, x.ndim))) * gain.reshape(shape) + bias.reshape(shape)
     return found.astype(x.dtype)
 
 

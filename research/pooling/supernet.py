@@ -19,11 +19,9 @@ import jax.numpy as jnp
 
 from research.core import validate as checks
 from research.core.types import Array, Float, Int, Key
+from research.pooling.norms import standardized
 
 __all__ = ["Network", "Weights", "placements"]
-
-#: Added to variances.
-_TINY = 1e-5
 
 
 class Weights(NamedTuple):
@@ -49,8 +47,7 @@ def _convolve(x: Float[Array, "B H W C"], kernel: Float[Array, "9C D"]) -> Float
 
 def _normalize(x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
     """By the batch's own moments, without scale or shift: no moments are kept, which would mix placements."""
-    mean = x.mean(axis=(0, 1, 2), keepdims=True)
-    return (x - mean) * jax.lax.rsqrt(jnp.mean((x - mean) ** 2, axis=(0, 1, 2), keepdims=True) + _TINY)
+    return standardized(x, (0, 1, 2))
 
 
 def _pool(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
