@@ -28,7 +28,7 @@ from experiments.lib.program import Program
 if TYPE_CHECKING:
     from experiments.lib.signals import Notice
 
-__all__ = ["Batch", "Options", "form", "program", "run"]
+__all__ = ["Batch", "Options", "form", "programs", "run"]
 
 _LARGEST_INTEGER = 2**31 - 1
 
@@ -40,11 +40,13 @@ class Batch(NamedTuple):
       points: without the padding.
       width: lanes of the program.
       fields: those in which they may differ, traced.
+      group: what all their configs have in common, as text.
     """
 
     points: tuple[Point, ...]
     width: int
     fields: tuple[str, ...]
+    group: str
 
     @property
     def folder(self) -> Path:
@@ -74,32 +76,46 @@ def form(points: Sequence[Point], width: int, fields: Sequence[str]) -> list[Bat
                 config.update_from_flattened_dict({field: None})
         groups.setdefault(config_lib.canonical_text(config), []).append(point)
     return [
-        Batch(tuple(group[first : first + width]), width, tuple(fields))
-        for group in groups.values()
+        Batch(tuple(group[first : first + width]), width, tuple(fields), text)
+        for text, group in groups.items()
         for first in range(0, len(group), width)
     ]
 
 
-def program(module: ModuleType, batch: Batch, mesh) -> Program:
-    """The program of a batch: the experiment's, mapped over the values of the traced fields.
+def programs(module: ModuleType, mesh) -> Callable[[Batch], Program]:
+    """The program of a batch: the experiment's, mapped over the values of the traced fields. Batches of one group share
+    its functions, which are traced and compiled once.
 
-    Raises:
-      UsageError: the experiment does not trace one of the fields, or an integer that does not fit in 32 bits.
+    The function raises UsageError where the experiment does not trace one of the fields, and for an integer that does
+    not fit in 32 bits.
     """
     import jax
-    import jax.numpy as jnp
+
+    shared: dict[str, tuple[Program, Callable, Callable]] = {}
+
+    def of(batch: Batch) -> Program:
+        if batch.group not in shared:
+            shared[batch.group] = _mapped(module, batch, mesh)
+        alone, begin, advance = shared[batch.group]
+        values = _values(batch)
+
+        def init():
+            data, state = begin(values)
+            return (values, data), state
+
+        return Program(init, advance, jax.eval_shape(init), alone.traced_fields, alone.axes)
+
+    return of
+
+
+def _mapped(module, batch, mesh) -> tuple[Program, Callable, Callable]:
+    """The program of one point; and of all `values -> (data, state)` and `((values, data), state) -> (state, metrics)`."""
+    import jax
 
     config = batch.points[0].resolved.config
     alone = module.program(config, mesh)
     if missing := set(batch.fields) - set(alone.traced_fields):
         raise UsageError(f"{config.experiment} does not trace {', '.join(sorted(missing))}.")
-    lanes = [*batch.points, *batch.points[-1:] * (batch.width - len(batch.points))]
-    values = {}
-    for field in batch.fields:
-        column = [operator.attrgetter(field)(point.resolved.config) for point in lanes]
-        if any(isinstance(value, int) and abs(value) > _LARGEST_INTEGER for value in column):
-            raise UsageError(f"{field} must fit in 32 bits to be traced, got {max(column, key=abs)}.")
-        values[field] = jnp.asarray(column)
 
     def of(traced):
         changed = config.copy_and_resolve_references()
@@ -116,11 +132,21 @@ def program(module: ModuleType, batch: Batch, mesh) -> Program:
     def advance(data, state):
         return jax.vmap(lambda traced, data, state: of(traced).advance(data, state))(*data, state)
 
-    def init():
-        data, state = begin(values)
-        return (values, data), state
+    return alone, begin, advance
 
-    return Program(init, advance, jax.eval_shape(init), alone.traced_fields, alone.axes)
+
+def _values(batch) -> dict[str, Any]:
+    """Field -> its values `[width]`; lanes of the padding have those of the last point."""
+    import jax.numpy as jnp
+
+    lanes = [*batch.points, *batch.points[-1:] * (batch.width - len(batch.points))]
+    values = {}
+    for field in batch.fields:
+        column = [operator.attrgetter(field)(point.resolved.config) for point in lanes]
+        if any(isinstance(value, int) and abs(value) > _LARGEST_INTEGER for value in column):
+            raise UsageError(f"{field} must fit in 32 bits to be traced, got {max(column, key=abs)}.")
+        values[field] = jnp.asarray(column)
+    return values
 
 
 class _Together:
@@ -169,8 +195,10 @@ class _Together:
         next(iter(self.lanes.values())).say(text)
 
 
-def run(module: ModuleType, batch: Batch, root: Path, mesh, notice: Notice, options: Options) -> dict[Path, str]:
-    """Runs the unfinished points of a batch to their ends.
+def run(
+    module: ModuleType, batch: Batch, of: Callable[[Batch], Program], root: Path, mesh, notice: Notice, options: Options
+) -> dict[Path, str]:
+    """Runs the unfinished points of a batch to their ends, by the program that `programs(module, mesh)`, `of`, gives.
 
     Returns:
       directory of a point -> why it failed; empty where all went well, or another process works on the batch.
@@ -185,10 +213,10 @@ def run(module: ModuleType, batch: Batch, root: Path, mesh, notice: Notice, opti
             stack.enter_context(locks.held(folder))
         except RunError:
             return {}
-        return _run(module, batch, root, mesh, notice, options, stack)
+        return _run(module, batch, of, root, mesh, notice, options, stack)
 
 
-def _run(module, batch, root, mesh, notice, options, stack) -> dict[Path, str]:
+def _run(module, batch, of, root, mesh, notice, options, stack) -> dict[Path, str]:
     from experiments.lib import checkpoint, driver
 
     places = [point.resolved.directory for point in batch.points]
@@ -212,7 +240,7 @@ def _run(module, batch, root, mesh, notice, options, stack) -> dict[Path, str]:
 
     try:
         with contextlib.closing(checkpoints):
-            (_, data), state = driver.drive(program(module, batch, mesh), config, together)
+            (_, data), state = driver.drive(of(batch), config, together)
             ended = (data, state)
             together.each(end)
     except Interrupted as stop:

@@ -38,9 +38,9 @@ def work(manifest: Sequence[Point], given: argparse.Namespace) -> int:
         how = batch.Options(
             given.checkpoint_steps, given.checkpoint_minutes, given.allow_new_revision, given.figures, quiet=True
         )
-        failures: dict[Path, str] = {}
+        of, failures = batch.programs(module, mesh), {}
         for one in [*batches[start:], *batches[:start]]:
-            found = batch.run(module, one, root, mesh, notice, how)
+            found = batch.run(module, one, of, root, mesh, notice, how)
             for place, why in found.items():
                 print(f"error: {root / place}: {why}", file=sys.stderr)
             failures |= found

@@ -11,6 +11,7 @@ import pytest
 from experiments import sweep
 from experiments.lib import batch, locks, rundir
 from experiments.lib import config as config_lib
+from experiments.lib import mesh as mesh_lib
 from experiments.lib import points as points_lib
 from experiments.lib.errors import Interrupted, UsageError
 
@@ -155,6 +156,19 @@ def test_a_batch_is_formed_from_all_points_and_ends_with_the_same_bytes(sweep_fi
     # Nothing is done twice: with all points done, no program is run.
     monkeypatch.setattr(batch.recorder, "opened", None)
     assert swept(reference) == (0, "")
+
+
+def test_batches_of_a_group_are_one_program(sweep_file, walk):
+    points = points_lib.expand(sweep_file('h.product({"seed": range(5)}, {"problem.dim": (2, 3)})'))
+    batches = batch.form(points, 2, ("seed", "problem.drift"))
+    of = batch.programs(walk, mesh_lib.build({"rep": 1}))
+    compiled = []
+    for one in batches:
+        program = of(one)
+        data, state = program.init()
+        compiled.append(program.advance.lower(data, state).compile().runtime_executable())
+    assert [len(one.points) for one in batches] == [2, 2, 1, 2, 2, 1]
+    assert len(set(map(id, compiled))) == 2
 
 
 def test_a_point_that_fails_is_told_and_the_others_end(sweep_file, swept, walk, root, monkeypatch):
