@@ -109,7 +109,7 @@ def programs(module: ModuleType, mesh) -> Callable[[Batch], Program]:
 
 
 def _mapped(module, batch, mesh) -> tuple[Program, Callable, Callable]:
-    """The program of one point; and of all `values -> (data, state)` and `((values, data), state) -> (state, metrics)`."""
+    """Of one point the program; of all `values -> (data, state)` and `((values, data), state) -> (state, metrics)`."""
     import jax
 
     config = batch.points[0].resolved.config
