@@ -12,6 +12,7 @@ and by those marked `slow`; and by every test under `JAX_DISABLE_MOST_OPTIMIZATI
 import contextlib
 import fcntl
 import importlib
+import inspect
 import os
 from pathlib import Path
 
@@ -82,6 +83,27 @@ def quick_root(tmp_path_factory):
     """Root of the quick runs, one for all tests and for all test processes."""
     base = tmp_path_factory.getbasetemp()
     return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "quick"
+
+
+@pytest.fixture(scope="session")
+def check_public_names():
+    """`check_public_names(module)`: what is public is listed and has a docstring, and the module names its source."""
+
+    def check(module):
+        own = {
+            name
+            for name, value in vars(module).items()
+            if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+        }
+        assert own <= set(module.__all__), f"public but not listed: {sorted(own - set(module.__all__))}"
+        for name in module.__all__:
+            assert hasattr(module, name)
+            value = getattr(module, name)
+            if callable(value):
+                assert inspect.getdoc(value), f"{module.__name__}.{name} has no docstring"
+        assert "Source:" in module.__doc__
+
+    return check
 
 
 @pytest.fixture(scope="session")

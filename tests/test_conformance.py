@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import inspect
 
 import jax
 import jax.numpy as jnp
@@ -71,20 +70,9 @@ def assert_close(a, b):
 
 
 @each_algorithm
-def test_exports_exactly_its_public_names(algo):
+def test_exports_exactly_its_public_names(algo, check_public_names):
     assert set(ALGORITHM_NAMES) | {"example"} <= set(algo.__all__)
-    own = {
-        name
-        for name, value in vars(algo).items()
-        if not name.startswith("_") and getattr(value, "__module__", None) == algo.__name__
-    }
-    assert own <= set(algo.__all__), f"public but not listed: {sorted(own - set(algo.__all__))}"
-    for name in algo.__all__:
-        assert hasattr(algo, name)
-        value = getattr(algo, name)
-        if callable(value):
-            assert inspect.getdoc(value), f"{algo.__name__}.{name} has no docstring"
-    assert "Source:" in algo.__doc__
+    check_public_names(algo)
 
 
 @each_algorithm

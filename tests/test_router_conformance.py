@@ -4,8 +4,6 @@ All examples are routed by two programs: one batch alone, and a batch of variant
 padding, other logits in later tokens). Tests read what these returned.
 """
 
-import inspect
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,16 +87,8 @@ def test_there_are_routers():
 
 
 @each_router
-def test_its_module_lists_its_public_names(name):
-    module = EXAMPLES[name][0]
-    own = {
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
-    }
-    assert own <= set(module.__all__)
-    assert all(inspect.getdoc(getattr(module, name)) for name in module.__all__ if callable(getattr(module, name)))
-    assert "Source:" in module.__doc__
+def test_its_module_lists_its_public_names(name, check_public_names):
+    check_public_names(EXAMPLES[name][0])
 
 
 @each_router
