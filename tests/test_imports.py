@@ -5,6 +5,7 @@ import pathlib
 import re
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
@@ -114,6 +115,12 @@ def test_a_config_is_data(path):
     if path.parent.name == "env":
         pytest.skip("a tool, not a config")
     assert imports(path) <= {"ml_collections", "ml_collections.config_dict"}
+
+
+def test_files_of_tests_have_names_of_their_own():
+    """pytest imports them by name alone: of two with one name, the second is not run."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert not [name for name, times in names.items() if times > 1]
 
 
 PROBE = """
