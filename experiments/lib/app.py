@@ -14,11 +14,11 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from absl import flags
 
-from experiments.lib import backend
+from experiments.lib import backend, hosts
 from experiments.lib import config as config_lib
 from experiments.lib import mesh as mesh_lib
 from experiments.lib.command import asks_for_help, one_line, parse, told
@@ -35,6 +35,14 @@ def _flags(default_config: str) -> flags.FlagValues:
          "--config.field=value changes a field.", flag_values=values)  # fmt: skip
     text("root", "runs", "Folder of all run directories.", flag_values=values)
     text("mesh", "rep:1", "Devices by axis, such as rep:8 or rep:-1,data:1; -1 is the rest.", flag_values=values)
+    text("dcn", "", "Slices by axis of the mesh, such as rep:4: what is split over several slices.", flag_values=values)
+    switch("distributed", False, "This process is one of several that are one run; all are given the same command.",
+           flag_values=values)  # fmt: skip
+    text("coordinator", "", "With --distributed: host:port of the first process, where no cluster says it.",
+         flag_values=values)  # fmt: skip
+    text("process", "", "With --coordinator: i/n for process i of n.", flag_values=values)
+    flags.DEFINE_integer("distributed_seconds", 300, "How long processes wait for one another.", lower_bound=1,
+                         flag_values=values)  # fmt: skip
     flags.DEFINE_integer("cpu_devices", 0, "Rehearse so many devices on the CPU.", lower_bound=0, flag_values=values)
     switch("overwrite", False, "Redo the run, even a finished one.", flag_values=values)
     switch("allow_new_revision", False, "Resume a run that another revision of the code began.", flag_values=values)
@@ -83,12 +91,28 @@ def launch(main: Callable, arguments: Sequence[str], *, default_config: str, mod
                 f"run python -m experiments.{resolved.config.experiment} --config={values.config}"
             )
         sizes = mesh_lib.parse(values.mesh)
+        slices = mesh_lib.parse_slices(values.dcn, sizes)
+        where = _meeting(values)
         backend.prepare_environment(cpu_devices=values.cpu_devices)
         _name_data(values)
     except Stop as stop:
         return told(stop)
     command = shlex.join(["python", "-m", module or "experiment", *arguments])
-    return _execute(main, resolved, sizes, values, command)
+    return _execute(main, resolved, _Place(sizes, slices, where), values, command)
+
+
+class _Place(NamedTuple):
+    """Where a run is: axes of the mesh, slices that they span, and other processes, if there are any."""
+
+    sizes: dict[str, int]
+    slices: dict[str, int]
+    meeting: hosts.Meeting | None
+
+
+def _meeting(values: flags.FlagValues) -> hosts.Meeting | None:
+    if not values.distributed and (values.coordinator or values.process):
+        raise UsageError("--coordinator and --process go with --distributed.")
+    return hosts.meeting(values.coordinator, values.process, values.distributed_seconds) if values.distributed else None
 
 
 def _help(main: Callable, values: flags.FlagValues) -> str:
@@ -108,43 +132,63 @@ def _name_data(values: flags.FlagValues) -> None:
             os.environ[variable] = os.path.abspath(os.path.expanduser(place))
 
 
-def _execute(main: Callable, resolved, sizes: dict[str, int], values: flags.FlagValues, command: str) -> int:
+def _execute(main: Callable, resolved, place: _Place, values: flags.FlagValues, command: str) -> int:
     from experiments.lib import recorder, rundir, signals
 
     folder = Path(values.root) / resolved.directory
     if (folder / "DONE").exists() and not values.overwrite:
         return _finished(rundir.Run(folder), values.quiet)
-    notice = signals.Notice()
+    notice, together = signals.Notice(), False
     try:
-        with notice.installed(), recorder.opened(
-            resolved, Path(values.root), command=command, overwrite=values.overwrite,
-            allow_new_revision=values.allow_new_revision,
-        ) as run:  # fmt: skip
+        with notice.installed(), contextlib.ExitStack() as stack:
+            warning = _started(resolved, place, values)
+            run = _opened(resolved, values, command, stack)
             with recorder.ends_recorded(run):
-                _perform(main, resolved, sizes, values, run, notice)
-            return _finished(run, values.quiet)
+                _perform(main, resolved, place, values, run, notice, warning)
+            code, together = _finished(run, values.quiet), True
     except Stop as stop:
-        return told(stop)
+        code, together = told(stop), getattr(stop, "step", None) is not None
     except OSError as error:
-        return told(RunError(one_line(error)))
+        code = told(RunError(one_line(error)))
     except ValueError as error:
-        return told(RunError(one_line(error) + (f" [traceback in {folder}/log.txt]" if folder.exists() else "")))
+        code = told(RunError(one_line(error) + (f" [traceback in {folder}/log.txt]" if folder.exists() else "")))
+    return hosts.leave(code, together=together)
 
 
-def _perform(main: Callable, resolved, sizes: dict[str, int], values: flags.FlagValues, run, notice) -> None:
-    from experiments.lib import checkpoint, driver
-
+def _started(resolved, place: _Place, values: flags.FlagValues) -> str | None:
+    """Configures jax and, where the run has several processes, meets the others; returns a warning or None."""
     warning = backend.configure(
         resolved.config.numerics, cpu_devices=values.cpu_devices, compile_cache=values.compile_cache
     )
+    if place.meeting:
+        hosts.meet(place.meeting)
+    return warning
+
+
+def _opened(resolved, values: flags.FlagValues, command: str, stack: contextlib.ExitStack):
+    from experiments.lib import recorder
+
+    root, options = Path(values.root), {"overwrite": values.overwrite, "allow_new_revision": values.allow_new_revision}
+    return hosts.in_turn(
+        lambda: stack.enter_context(recorder.opened(resolved, root, command=command, **options)),
+        lambda: stack.enter_context(recorder.following(resolved, root, command=command, process=hosts.index())),
+    )
+
+
+def _perform(main: Callable, resolved, place: _Place, values, run, notice, warning: str | None) -> None:
+    from experiments.lib import checkpoint, driver
+
     if warning:
         run.say(warning)
-    mesh = mesh_lib.build(sizes)
+    mesh = mesh_lib.build(place.sizes, place.slices)
+    mesh_lib.check_replicates(mesh, resolved.config.run.replicates)
     run.describe(mesh)
     checkpoints = checkpoint.Checkpoints(
-        run.path / "checkpoints", run.say, every_steps=values.checkpoint_steps, every_minutes=values.checkpoint_minutes
-    )
-    run.controls = driver.Controls(checkpoints, notice, values.quiet, values.figures)
+        Path(values.root) / resolved.directory / "checkpoints", run.say,
+        every_steps=values.checkpoint_steps, every_minutes=values.checkpoint_minutes,
+    )  # fmt: skip
+    first = hosts.index() == 0
+    run.controls = driver.Controls(checkpoints, notice, values.quiet or not first, values.figures and first)
     with contextlib.closing(checkpoints):
         main(resolved.config, run, mesh)
     with notice.deferred():  # a signal that comes now is too late to matter
@@ -152,10 +196,13 @@ def _perform(main: Callable, resolved, sizes: dict[str, int], values: flags.Flag
 
 
 def _finished(run, quiet: bool) -> int:
-    if not quiet:
+    first = hosts.index() == 0
+    if first and not quiet:
         print(run.path)
     if not run.failed:
         return 0
+    if not first:
+        return EXIT_FAILED_REPLICATES
     replicates = ", ".join(str(failure["replicate"]) for failure in run.failed)
     print(f"error: {run.path}: {len(run.failed)} of {run.config.run.replicates} replicates failed "
           f"({replicates}); see meta.json", file=sys.stderr)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Checkpoints of a pytree of arrays: two clocks, checksums, restore onto any mesh.
+"""Checkpoints of a pytree of arrays: two clocks, checksums, restore onto any mesh and any number of processes.
 
 orbax is imported at the first save or restore: a run of a few seconds never pays for it.
 """
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from experiments.lib import checksum, hosts
 from experiments.lib.errors import RunError
 
 __all__ = ["Checkpoints"]
@@ -64,9 +65,10 @@ class Checkpoints:
         Raises:
           RunError: this or the last checkpoint cannot be written, as on a full disk; earlier ones are whole.
         """
+        import jax
         import orbax.checkpoint as ocp
 
-        stamp = {"step": step, "layout": _layout(state), "crc32": _crc32(_host_leaves(state))}
+        stamp = {"step": step, "layout": _layout(state), "checksum": checksum.of(map(_raw, jax.tree.leaves(state)))}
         with self._one_line(f"checkpoint {step} cannot be written"):
             self._open().save(
                 step,
@@ -114,15 +116,20 @@ class Checkpoints:
         Raises:
           RunError: the checkpoints are of another program: other names, shapes or dtypes.
         """
-        for step in sorted(self._steps_on_disk(), reverse=True):
+        steps = hosts.from_first(json.dumps(sorted(self._steps_on_disk(), reverse=True)))
+        for step in json.loads(steps):
+            state, other, damage = None, None, ""
             try:
                 if not usable(step):
                     raise ValueError("rows before it are missing")
                 state = self._read(step, like)
-            except RunError:
-                raise
+            except RunError as error:
+                other = error
             except Exception as error:  # damage shows in many ways, and all of them mean the same
-                self._say(f"checkpoint {step} is damaged and skipped ({_first_line(error)})")
+                damage = _first_line(error)
+            hosts.settle(other)
+            if hosts.agree([bool(damage)]).any():
+                self._say(f"checkpoint {step} is damaged and skipped ({damage or 'another process cannot read it'})")
                 self._drop(step)
                 continue
             self._last_step, self._last_time = step, time.monotonic()
@@ -148,7 +155,7 @@ class Checkpoints:
         stored = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))).state
         leaves, structure = jax.tree.flatten(like)
         state = jax.tree.unflatten(structure, [_revived(stored.get(_name(i)), leaf) for i, leaf in enumerate(leaves)])
-        if _layout(state) != expected or _crc32(_host_leaves(state)) != stamp["crc32"]:
+        if _layout(state) != expected or checksum.of(map(_raw, jax.tree.leaves(state))) != stamp["checksum"]:
             raise ValueError("its checksum is wrong")
         return state
 
@@ -162,7 +169,9 @@ class Checkpoints:
         if self._manager is not None:  # orbax keeps its own list of steps
             self._manager.close()
             self._manager = None
-        shutil.rmtree(self._folder / str(step), ignore_errors=True)
+        if hosts.index() == 0:
+            shutil.rmtree(self._folder / str(step), ignore_errors=True)
+        hosts.agree([0])  # nobody looks before it is gone
 
     def _open(self) -> Any:
         if self._manager is None:
@@ -232,22 +241,6 @@ def _layout(state: Any) -> list[str]:
 
     paths = jax.tree_util.tree_leaves_with_path(state)
     return [f"{jax.tree_util.keystr(path) or 'state'} {list(leaf.shape)} {leaf.dtype}" for path, leaf in paths]
-
-
-def _host_leaves(state: Any) -> list[Any]:
-    import jax
-    import numpy as np
-
-    return [np.asarray(_raw(leaf)) for leaf in jax.tree.leaves(state)]
-
-
-def _crc32(leaves: list[Any]) -> int:
-    import numpy as np
-
-    crc = 0
-    for leaf in leaves:
-        crc = zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8), crc)
-    return crc
 
 
 def _text_crc32(stamp: dict[str, Any]) -> int:

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments.lib import config as config_lib
+from experiments.lib import hosts
 from experiments.lib.checkpoint import Checkpoints
 from experiments.lib.errors import Interrupted, UsageError
 from experiments.lib.program import Program
@@ -37,7 +38,7 @@ def drive(program: Program, config, run: Recorder) -> tuple[Any, Any]:
       run: what `main` was given.
 
     Returns:
-      `(data, state)` after the last step.
+      `(data, state)` after the last step; what is split over `rep` is whole in each process, where there are several.
 
     Raises:
       Interrupted: a signal asked for the end; the state is saved.
@@ -57,7 +58,7 @@ def drive(program: Program, config, run: Recorder) -> tuple[Any, Any]:
     run.label_axes(program.axes)
     step, state = _restored(run, state)
     if step == num_steps:
-        return data, state
+        return hosts.local((data, state))
     began = time.perf_counter()
     advance = _compiled(program, data, state)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
@@ -66,22 +67,24 @@ def drive(program: Program, config, run: Recorder) -> tuple[Any, Any]:
         while step < num_steps:
             began = time.perf_counter()
             state, metrics = advance(data, state)
-            state, metrics = jax.tree.map(_on, state, shardings), jax.device_get(metrics)
+            state, metrics = jax.tree.map(_on, state, shardings), jax.device_get(hosts.local(metrics))
             step += chunk
             run.log(step, metrics)
             run.time(step, seconds=time.perf_counter() - began, compile_seconds=compile_seconds)
             compile_seconds = 0.0
             progress.update(step)
-            asked = notice.received
             last = step == num_steps
-            if checkpoints.worth_keeping(step) if last else (asked or checkpoints.due(step)):
+            wanted = checkpoints.worth_keeping(step) if last else checkpoints.due(step)
+            said = hosts.agree([notice.received or 0, wanted])
+            asked = int(said[:, 0].max())
+            if said[0, 1] or (asked and not last):
                 run.sync()
                 checkpoints.save(step, state)
             if asked:
                 checkpoints.wait()
-                raise Interrupted(asked, f" at step {step}")
+                raise Interrupted(asked, step)
     checkpoints.wait()
-    return data, state
+    return hosts.local((data, state))
 
 
 def _check_fields(program: Program, config) -> None:

@@ -33,9 +33,14 @@ class UsageError(Stop):
 
 
 class Interrupted(Stop):
-    """A signal asked the run to end; the same command resumes it."""
+    """A signal asked the run to end; the same command resumes it.
 
-    def __init__(self, signum: int, detail: str = ""):
-        self.signal_name = signal.Signals(signum).name
+    Attributes:
+      step: at which the state was saved, by all processes of the run; None where the signal came outside of the loop.
+    """
+
+    def __init__(self, signum: int, step: int | None = None):
+        self.signal_name, self.step = signal.Signals(signum).name, step
         self.exit_code = 128 + signum
-        super().__init__(f"stopped by {self.signal_name}{detail}; the same command resumes the run")
+        at = "" if step is None else f" at step {step}"
+        super().__init__(f"stopped by {self.signal_name}{at}; the same command resumes the run")

@@ -11,7 +11,7 @@ from experiments.lib.errors import RunError, UsageError
 if TYPE_CHECKING:
     from jax.sharding import AbstractMesh, Mesh
 
-__all__ = ["abstract", "build", "over_replicates", "parse"]
+__all__ = ["abstract", "build", "check_replicates", "over_replicates", "parse", "parse_slices"]
 
 _AXES = ("rep", "data", "model")
 
@@ -37,16 +37,37 @@ def parse(text: str) -> dict[str, int]:
     return sizes if "rep" in sizes else {"rep": 1, **sizes}
 
 
-def build(sizes: dict[str, int]) -> Mesh:
-    """A mesh with automatic axes over the first devices of this process.
+def parse_slices(text: str, sizes: dict[str, int]) -> dict[str, int]:
+    """`--dcn` text to how many slices each axis of the mesh spans: "rep:4" for replicates across four of them.
 
     Raises:
-      RunError: the devices at hand are too few, or the open size comes out as zero; names what there is.
+      UsageError: an axis that the mesh does not have, or a number that is open or does not divide the axis.
+    """
+    slices = {name: size for name, size in parse(text).items() if size != 1} if text else {}
+    for name, size in slices.items():
+        if size == -1 or name not in sizes:
+            raise UsageError(f"--dcn gives numbers of slices to axes of --mesh={_text(sizes)}, got {text!r}.")
+        if sizes[name] != -1 and sizes[name] % size:
+            raise UsageError(f"--dcn={text} must divide --mesh={_text(sizes)}: {sizes[name]} is no multiple of {size}.")
+    return slices
+
+
+def build(sizes: dict[str, int], slices: dict[str, int] | None = None) -> Mesh:
+    """A mesh with automatic axes over the first devices of the run, all of them where it has several processes.
+
+    Args:
+      sizes: as `parse` gives them.
+      slices: as `parse_slices` gives them. The product is the number of slices that the devices are in; on devices that
+        know of no slices, such as CPUs, each process counts as one.
+
+    Raises:
+      RunError: the devices at hand are too few, or the open size comes out as zero; too many for a run of several
+        processes, or in another number of slices; names what there is.
     """
     import jax
     from jax.sharding import AxisType
 
-    devices = jax.local_devices()
+    devices = jax.devices()
     fixed = math.prod(size for size in sizes.values() if size != -1)
     sizes = _filled(sizes, len(devices))
     wanted = math.prod(sizes.values())
@@ -57,8 +78,41 @@ def build(sizes: dict[str, int]) -> Mesh:
             f"--mesh={_text(sizes)} needs {max(wanted, fixed)} devices, and there is {len(devices)} {kind} "
             f"device(s){remedy}."
         )
+    if jax.process_count() > 1 and wanted < len(devices):
+        raise RunError(
+            f"--mesh={_text(sizes)} takes {wanted} devices, and {jax.process_count()} processes have {len(devices)}: "
+            "a run of several processes takes them all."
+        )
+    if slices:
+        return _across_slices(sizes, slices, devices)
     shape, names = tuple(sizes.values()), tuple(sizes)
     return jax.make_mesh(shape, names, axis_types=(AxisType.Auto,) * len(names), devices=devices[:wanted])
+
+
+def _across_slices(sizes: dict[str, int], slices: dict[str, int], devices) -> Mesh:
+    from jax.experimental import mesh_utils
+    from jax.sharding import AxisType, Mesh
+
+    by_process = devices[0].platform == "cpu"
+    found = len({device.process_index if by_process else getattr(device, "slice_index", 0) for device in devices})
+    if math.prod(slices.values()) != found:
+        raise RunError(f"--dcn={_text(slices)} is for {math.prod(slices.values())} slices, and there is {found}.")
+    if odd := [name for name, size in slices.items() if sizes[name] % size]:
+        raise RunError(f"--dcn={_text(slices)} must divide --mesh={_text(sizes)} ({odd[0]}).")
+    outer = [slices.get(name, 1) for name in sizes]
+    inner = [size // across for size, across in zip(sizes.values(), outer, strict=True)]
+    grid = mesh_utils.create_hybrid_device_mesh(inner, outer, devices, process_is_granule=by_process)
+    return Mesh(grid, tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
+
+
+def check_replicates(mesh: Mesh, replicates: int) -> None:
+    """Raises `UsageError` where `rep` does not divide the number of replicates; names one near it that it would."""
+    rep = mesh.shape["rep"]
+    if replicates % rep:
+        near = max(1, round(replicates / rep)) * rep
+        raise UsageError(
+            f"--mesh axis rep:{rep} must divide run.replicates, got {replicates}; --config.run.replicates={near} would do."
+        )
 
 
 def abstract(sizes: dict[str, int], num_devices: int, owner: str) -> AbstractMesh:

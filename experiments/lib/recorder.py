@@ -13,6 +13,7 @@ import os
 import platform
 import shutil
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +31,7 @@ from experiments.lib.journal import Journal, Row, read_rows, stack
 if TYPE_CHECKING:
     from experiments.lib.driver import Controls
 
-__all__ = ["Recorder", "ends_recorded", "opened"]
+__all__ = ["Recorder", "ends_recorded", "following", "opened"]
 
 
 class _Results(dict):
@@ -75,6 +76,26 @@ def opened(
 
 
 @contextlib.contextmanager
+def following(resolved: Resolved, root: Path, *, command: str, process: int) -> Iterator[Recorder]:
+    """A recorder for another process of a run that the first has opened: it reads and keeps the same rows.
+
+    What it writes goes to a folder that is gone in the end; what it says, to `log-<process>.txt` beside `log.txt`.
+
+    Raises:
+      RunError: the run directory is not to be seen from here.
+    """
+    folder = root / resolved.directory
+    if not (folder / "meta.json").exists():
+        raise RunError(f"there is no {folder} on {platform.node()}; --root must be a folder that all processes share.")
+    with tempfile.TemporaryDirectory(prefix="equipoise-") as scratch:
+        if (folder / "curves.journal").exists():
+            shutil.copy(folder / "curves.journal", scratch)
+        recorder = Recorder(Path(scratch), resolved, command, allow_new_revision=True)
+        recorder.log_path = folder.absolute() / f"log-{process}.txt"
+        yield recorder
+
+
+@contextlib.contextmanager
 def ends_recorded(run: Recorder) -> Iterator[None]:
     """Writes into `meta.json` why an attempt ended, and the traceback into `log.txt`."""
     try:
@@ -105,11 +126,13 @@ class Recorder(rundir.Run):
 
     Attributes:
       controls: how `driver.drive` is to save and stop; set by the command line.
+      log_path: file of what is said.
     """
 
     def __init__(self, path: Path, resolved: Resolved, command: str, allow_new_revision: bool):
         super().__init__(path)
         self.controls: Controls | None = None
+        self.log_path = path / "log.txt"
         self._journal = Journal(path / "curves.journal")
         self._rows: list[Row] = []
         self._timing: list[dict] = []
@@ -313,10 +336,10 @@ class Recorder(rundir.Run):
             draw(self, *args)
 
     def say(self, text: str, *, to_terminal: bool = True) -> None:
-        """One line (or a traceback) to stderr and `log.txt`; a full disk does not silence the first."""
+        """One line (or a traceback) to stderr and the log; a full disk does not silence the first."""
         if to_terminal:
             print(text, file=sys.stderr, flush=True)
-        with contextlib.suppress(OSError), open(self.path / "log.txt", "a") as file:
+        with contextlib.suppress(OSError), open(self.log_path, "a") as file:
             file.write(f"{_now()} {text}\n")
 
     # Ends.

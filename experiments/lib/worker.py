@@ -31,6 +31,7 @@ def work(manifest: Sequence[Point], given: argparse.Namespace) -> int:
         if warning:
             print(warning, file=sys.stderr)
         mesh = mesh_lib.build(mesh_lib.parse(given.mesh))
+        mesh_lib.check_replicates(mesh, first.config.run.replicates)
         module = importlib.import_module(f"experiments.{first.config.experiment}")
         fields = module.program(first.config, mesh).traced_fields
         batches = batch.form(manifest, given.batch_points, fields)
