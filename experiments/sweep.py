@@ -41,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--batch_points", type=int, default=1, help="points of one compiled program (default: 1)")
     add("--option", action="append", default=[], metavar="KEY=VALUE", help="passed on to SLURM or xpk; repeatable")
     add("--mesh", default="rep:1", help="devices by axis, over which replicates are split (default: rep:1)")
+    add("--dcn", default="", help="slices by axis of the mesh, such as rep:4")
+    add("--distributed", action="store_true", help="each point is one run of all processes of its job")
     add("--cpu_devices", type=int, default=0, help="rehearse so many devices on the CPU")
     add("--checkpoint_steps", type=int, default=0, help="save the state every so many steps; 0 for never")
     add("--checkpoint_minutes", type=float, default=5.0, help="save the state every so many minutes (default: 5)")
@@ -58,7 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in ("jobs", "batch_points"):
             if getattr(given, name) < 1:
                 raise UsageError(f"--{name} must be at least 1, got {getattr(given, name)}.")
-        mesh_lib.parse(given.mesh)
+        mesh_lib.parse_slices(given.dcn, mesh_lib.parse(given.mesh))
+        if given.distributed and given.launcher == "local":
+            raise UsageError("--distributed is for --launcher=slurm and xpk, whose jobs may have several processes.")
+        if (given.distributed or given.dcn) and given.batch_points > 1:
+            raise UsageError(
+                "--batch_points is for jobs of one process: leave out --distributed and --dcn, and give each host "
+                "a job of its own with --jobs."
+            )
         manifest = points.expand(given.sweep)
         if given.list:
             return _list(manifest, Path(given.root))
@@ -118,10 +127,10 @@ def _workers(given: argparse.Namespace) -> list[Job]:
 def _passed_on(given: argparse.Namespace) -> list[str]:
     """The flags that experiments and workers have in common, where they are not at their defaults."""
     parser, flags = _parser(), []
-    for name in ("root", "mesh", "cpu_devices", "checkpoint_steps", "checkpoint_minutes", "compile_cache"):
+    for name in ("root", "mesh", "dcn", "cpu_devices", "checkpoint_steps", "checkpoint_minutes", "compile_cache"):
         if getattr(given, name) != parser.get_default(name):
             flags.append(f"--{name}={getattr(given, name)}")
-    return flags + (["--allow_new_revision"] if given.allow_new_revision else [])
+    return flags + [f"--{name}" for name in ("distributed", "allow_new_revision") if getattr(given, name)]
 
 
 def _local(manifest: Sequence[points.Point], jobs: Sequence[Job], given: argparse.Namespace) -> int:

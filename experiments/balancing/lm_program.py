@@ -23,7 +23,7 @@ from experiments.lib import lanes
 from experiments.lib.program import Program
 from research.balancing import metrics, model_sizes, token_split, training
 from research.balancing.language_model import Options
-from research.core import prng
+from research.core import prng, sharding
 
 __all__ = ["corpus", "domains", "params", "program", "recorded"]
 
@@ -160,7 +160,7 @@ def _wide_program(config, mesh, one, start, common, shared, axes) -> Program:
 
     def init():
         shardings = jax.tree.map(lambda leaf: leaf.sharding, (data, state))
-        return jax.device_put(common(), shardings[0]), jax.jit(jax.vmap(start), out_shardings=shardings[1])(keys)
+        return sharding.put(common(), shardings[0]), jax.jit(jax.vmap(start), out_shardings=shardings[1])(keys)
 
     def advance(data, state):
         text, every = data

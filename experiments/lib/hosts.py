@@ -9,6 +9,7 @@ everything here is a matter of course, and nothing imports jax.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import threading
@@ -37,7 +38,7 @@ class Meeting(NamedTuple):
       coordinator: `host:port` of the first process.
       processes: how many there are, >= 2.
       process: index of this one.
-      seconds: for which they wait for one another.
+      seconds: for which they wait for one another; one that says nothing for so long (at most 100) is taken for dead.
     """
 
     coordinator: str | None
@@ -89,8 +90,9 @@ def meet(where: Meeting) -> None:
     watch.start()
     try:
         jax.distributed.initialize(
-            where.coordinator, where.processes, where.process, initialization_timeout=where.seconds + 30
-        )
+            where.coordinator, where.processes, where.process, initialization_timeout=where.seconds + 30,
+            heartbeat_timeout_seconds=min(where.seconds, 100),
+        )  # fmt: skip
     except (ValueError, RuntimeError) as error:
         text = " ".join(str(error).split())
         raise RunError(
@@ -98,6 +100,8 @@ def meet(where: Meeting) -> None:
         ) from error
     finally:
         watch.cancel()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.getsignal(number))  # the runtime has put its own handler in place of ours
     _place = (jax.process_index(), jax.process_count())
     if count() == 1:
         raise RunError("--distributed found one process alone; leave it out where there is one host.")

@@ -111,7 +111,8 @@ def check_replicates(mesh: Mesh, replicates: int) -> None:
     if replicates % rep:
         near = max(1, round(replicates / rep)) * rep
         raise UsageError(
-            f"--mesh axis rep:{rep} must divide run.replicates, got {replicates}; --config.run.replicates={near} would do."
+            f"--mesh axis rep:{rep} must divide run.replicates, got {replicates}; "
+            f"--config.run.replicates={near} would do."
         )
 
 

@@ -71,6 +71,7 @@ def devices() -> dict[str, object]:
         "platform": first.platform,
         "kind": first.device_kind,
         "count": jax.device_count(),
+        "processes": jax.process_count(),
         "host": platform.node(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),

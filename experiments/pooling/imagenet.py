@@ -55,7 +55,7 @@ def program(config, mesh):
     from experiments.lib.program import Program
     from experiments.pooling import digit_nets as nets
     from experiments.pooling import image_models
-    from research.core import prng
+    from research.core import prng, sharding
     from research.core import validate as checks
 
     asked, algo, run = config.problem, config.algo, config.run
@@ -168,7 +168,7 @@ def program(config, mesh):
     def init():
         to = jax.tree.map(lambda leaf: leaf.sharding, (data, state))
         loaded = (striped(config, "train", asked.train), striped(config, "validation", run.windows))
-        return jax.device_put(loaded, to[0]), jax.jit(jax.vmap(start), out_shardings=to[1])(keys)
+        return sharding.put(loaded, to[0]), jax.jit(jax.vmap(start), out_shardings=to[1])(keys)
 
     return Program(init, jax.jit(advance), (data, state), ("seed",), {})
 

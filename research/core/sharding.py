@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-__all__ = ["AXES", "replicated", "replicates", "split_replicates"]
+__all__ = ["AXES", "put", "replicated", "replicates", "split_replicates"]
 
 AXES = ("rep", "data", "model")
 
@@ -60,6 +61,27 @@ def _place(tree: Any, mesh: Mesh | None, spec: P) -> Any:
     def place(leaf):
         if isinstance(leaf, jax.ShapeDtypeStruct):
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-        return jax.device_put(leaf, sharding)
+        return _put(leaf, sharding)
 
     return jax.tree.map(place, tree)
+
+
+def put(tree: Any, shardings: Any) -> Any:
+    """`jax.device_put` that reaches devices of other processes too.
+
+    Args:
+      tree: arrays, the same in every process.
+      shardings: a tree of the same structure.
+    """
+    return jax.tree.map(_put, tree, shardings)
+
+
+def _put(leaf: Any, sharding: NamedSharding) -> jax.Array:
+    known = not isinstance(leaf, jax.core.Tracer) and getattr(leaf, "is_fully_addressable", True)
+    if sharding.is_fully_addressable or not known:
+        return jax.device_put(leaf, sharding)
+    # Each process puts what its own devices are to hold.
+    if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(_put(jax.random.key_data(leaf), sharding), impl=jax.random.key_impl(leaf))
+    whole = np.asarray(leaf)
+    return jax.make_array_from_callback(whole.shape, sharding, whole.__getitem__)

@@ -10,15 +10,13 @@ Source: none, it is how the data is laid out; a stratified mean varies no more t
 Letters: `n` components, `S` strata, `b` draws, `D` columns.
 """
 
-import functools
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from research.core import validate
+from research.core import sharding, validate
 from research.core.types import Array, Float
 from research.halpern import finite_sums, sampling
 from research.halpern.inclusions import Inclusion
@@ -109,8 +107,7 @@ def shard(model: finite_sums.LinearModel, mesh: Mesh | None = None, num_strata: 
     missing = -n % strata
     rows = [jnp.pad(part, ((0, missing),) + ((0, 0),) * (part.ndim - 1)) for part in (model.rows, model.targets)]
     if mesh is not None:
-        put = functools.partial(jax.device_put, device=NamedSharding(mesh, P(AXIS)))
-        rows = [put(part) for part in rows]
+        rows = sharding.put(rows, [NamedSharding(mesh, P(AXIS))] * 2)
     padded = eqx.tree_at(lambda m: (m.rows, m.targets, m.weight), model, (*rows, jnp.ones_like(rows[1])))
     lipschitz = model.lipschitz * ((n + missing) / n)
     return Sharded(padded, lipschitz, model.lipschitz_full, n, strata, mesh)

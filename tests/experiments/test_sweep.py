@@ -284,6 +284,9 @@ def test_a_launcher_prints_what_it_would_submit(sweep_file, root, capsys):
     [
         (["--jobs=0"], "--jobs must be at least 1, got 0."),
         (["--batch_points=0"], "--batch_points must be at least 1, got 0."),
+        (["--distributed"], "--distributed is for --launcher=slurm and xpk, whose jobs may have several processes."),
+        (["--dcn=rep:2", "--batch_points=2", "--mesh=rep:2"], "--batch_points is for jobs of one process: leave out"),
+        (["--dcn=data:2"], "--dcn gives numbers of slices to axes of --mesh=rep:1, got 'data:2'."),
         (["--mesh=row:2"], "--mesh axes are rep, data, model"),
         (["--launcher=slurm", "--option=fast"], "--option must be key=value, got 'fast'."),
         (["--launcher=xpk"], "--option cluster=... is needed by this launcher."),
