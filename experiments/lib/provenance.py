@@ -1,5 +1,6 @@
 """Which code, which versions, which devices: what a result needs to be believed later."""
 
+import functools
 import hashlib
 import importlib.metadata
 import os
@@ -28,9 +29,17 @@ class Revision(NamedTuple):
 
 
 def revision() -> Revision:
-    """The revision of the running code. `EQUIPOISE_REVISION` names it where git cannot, as in a container image."""
+    """The revision of the running code, as it was when this process first asked.
+
+    `EQUIPOISE_REVISION` names it where git cannot, as in a container image.
+    """
     if given := os.environ.get("EQUIPOISE_REVISION"):
         return Revision(given, False, "")
+    return _checked_out()
+
+
+@functools.cache
+def _checked_out() -> Revision:
     commit = _git("rev-parse", "HEAD")
     if commit is None:
         return Revision("unknown", False, "")
@@ -53,6 +62,11 @@ def _git(*arguments: str) -> str | None:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that can change a number; those not installed are left out."""
+    return dict(_installed())
+
+
+@functools.cache
+def _installed() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:

@@ -180,7 +180,7 @@ class Recorder(rundir.Run):
         return meta
 
     def describe(self, mesh) -> None:
-        """Adds what is known once jax has started: devices, mesh, generator."""
+        """Adds what is known once jax has started: devices, mesh, generator. Written with the first rows."""
         import jax
 
         self._meta |= {
@@ -188,12 +188,10 @@ class Recorder(rundir.Run):
             "mesh": {name: int(size) for name, size in mesh.shape.items()},
             "prng_impl": str(jax.config.jax_default_prng_impl),
         }
-        self._write_meta()
 
     def label_axes(self, axes: Mapping[str, tuple[str, ...]]) -> None:
-        """Adds the labels of trailing axes of metrics and results, by axis name."""
+        """Adds the labels of trailing axes of metrics and results, by axis name. Written with the first rows."""
         self._meta["axes"] = {name: list(labels) for name, labels in axes.items()}
-        self._write_meta()
 
     @property
     def _attempt(self) -> dict[str, Any]:
@@ -222,7 +220,8 @@ class Recorder(rundir.Run):
         self._curves, self._meta["failed"] = None, []
         for row in self._rows:
             self._note_failures(row)
-        self._write_rows()
+        if self._rows or any((self.path / name).exists() for name in ("metrics.jsonl", "timing.jsonl")):
+            self._write_rows()
         self._attempt.update(from_step=step, to_step=step)
         self._write_meta()
 
