@@ -9,6 +9,7 @@ runs in a process of its own here (experiments, kernels for chips), by tests mar
 and by those marked `slow`; and by every test under `JAX_DISABLE_MOST_OPTIMIZATIONS=0 make unit`.
 """
 
+import collections
 import contextlib
 import fcntl
 import importlib
@@ -50,6 +51,19 @@ def pytest_collection_modifyitems(items):
     """The longest files first: begun last, one would run alone on one core. In a file, tests of one effort together."""
     place = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
     items.sort(key=lambda item: (not item.path.name.endswith("_figures.py"), place[item.path], _as_shipped(item)))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Where the time of the tests goes, by file."""
+    seconds = collections.Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if hasattr(report, "duration") and hasattr(report, "when"):
+                seconds[report.nodeid.partition("::")[0]] += report.duration
+    if len(seconds) > 1:
+        terminalreporter.section(f"{sum(seconds.values()):.0f} s of tests, by file")
+        for path, spent in seconds.most_common(40):
+            terminalreporter.write_line(f"{spent:8.1f} s  {path}")
 
 
 def _as_shipped(item):

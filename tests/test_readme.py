@@ -61,6 +61,11 @@ def perform(line, tmp_path):
         words.append(f"--root={tmp_path / 'runs'}")
     if words[2] == "experiments.bench":
         words += ["--quick", f"--out={tmp_path / 'bench.jsonl'}"]
+    if "--distributed" in words:  # there are no other hosts here: it is understood, and says so
+        found = run([sys.executable, *words[1:], "--distributed_seconds=2", f"--root={tmp_path}"])
+        assert found.returncode == 1
+        assert found.stderr.startswith("error: --distributed: ")
+        return
     found = run([sys.executable, *words[1:]])
     assert found.returncode == 0, found.stdout + found.stderr
 
