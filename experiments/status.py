@@ -6,18 +6,19 @@
 Reads run directories only: it may run beside anything, on any machine that sees the root.
 """
 
-import argparse
+import contextlib
 import json
+import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from experiments.lib import rundir
-from experiments.lib.command import told
-from experiments.lib.errors import RunError, Stop
+from experiments.lib.command import Parser, told
+from experiments.lib.errors import RunError, Stop, UsageError
 
 __all__ = ["Row", "main", "rows", "table"]
 
@@ -55,24 +56,51 @@ def rows(root: Path, only: str = "") -> list[Row]:
     """
     if not root.is_dir():
         raise RunError(f"--root: there is no folder {root}.")
-    found = [_row(path.parent, root) for path in sorted(root.glob("*/*/*/meta.json"))]
+    found = filter(None, (_row(path.parent, root) for path in sorted(root.glob("*/*/*/meta.json"))))
     order = ("running", "failed", "killed", "interrupted", "missing", "done")
     return sorted((row for row in found if row.run.startswith(only)), key=lambda row: (order.index(row.state), row.run))
 
 
-def _row(folder: Path, root: Path) -> Row:
-    meta = json.loads((folder / "meta.json").read_text())
-    steps = json.loads((folder / "config.json").read_text())["run"]["num_steps"]
+def _row(folder: Path, root: Path) -> Row | None:
+    """None where the run is being overwritten, and has no beginning yet."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+        steps = json.loads((folder / "config.json").read_text())["run"]["num_steps"]
+        described = (folder / "meta.json").stat().st_mtime
+    except FileNotFoundError:
+        return None
     state, last = rundir.standing(folder), meta["attempts"][-1]
-    written = max(path.stat().st_mtime for path in folder.iterdir())
+    written = max([described, *_times(folder)])
+    step, seconds = last["to_step"], meta["wall_seconds"]
+    if state in ("running", "killed"):  # between checkpoints the rows know more than meta.json
+        step, seconds = max(step, _last_step(folder)), seconds + written - described
     failed = len(meta["failed"])
     note = f"{failed} replicates failed" if failed else ""
     if state in ("failed", "killed", "interrupted"):
-        note = last["why"] or state
+        note = rundir.last_end(folder, meta) or state
     return Row(
-        state, str(folder.relative_to(root)), last["to_step"], steps, time.time() - written, meta["wall_seconds"],
-        meta["git_revision"][:12], note,
+        state, str(folder.relative_to(root)), step, steps, time.time() - written, seconds, meta["git_revision"][:12],
+        note,
     )  # fmt: skip
+
+
+def _times(folder: Path) -> Iterator[float]:
+    """When what is in the folder was written; a run that goes on may take away a file before it is asked about."""
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            yield path.stat().st_mtime
+
+
+def _last_step(folder: Path) -> int:
+    """Step of the last whole row of clocks; 0 if there is none."""
+    try:
+        with open(folder / "timing.jsonl", "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 1024))
+            whole = file.read().rpartition(b"\n")[0]
+    except FileNotFoundError:
+        return 0
+    last = whole.rpartition(b"\n")[2]
+    return json.loads(last)["step"] if last else 0
 
 
 def table(found: Sequence[Row]):
@@ -99,15 +127,17 @@ def _duration(seconds: float) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table, once or again and again; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.status", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m experiments.status", description=__doc__.splitlines()[0])
     parser.add_argument("--root", default="runs", help="folder of all run directories (default: runs)")
     parser.add_argument("--only", default="", help="runs whose directory begins so, such as halpern/games")
     parser.add_argument("--watch", type=float, default=0.0, help="draw anew every so many seconds")
-    given = parser.parse_args(arguments)
     from rich.console import Console
     from rich.live import Live
 
     try:
+        given = parser.parse_args(arguments)
+        if given.watch < 0:
+            raise UsageError(f"--watch must be at least 0 seconds, got {given.watch}.")
         if not given.watch:
             Console().print(table(rows(Path(given.root), given.only)))
             return 0

@@ -93,6 +93,7 @@ def launch(main: Callable, arguments: Sequence[str], *, default_config: str, mod
         sizes = mesh_lib.parse(values.mesh)
         slices = mesh_lib.parse_slices(values.dcn, sizes)
         where = _meeting(values)
+        mesh_lib.check_replicates(sizes, resolved.config.run.replicates)
         backend.prepare_environment(cpu_devices=values.cpu_devices)
         _name_data(values)
     except Stop as stop:
@@ -152,6 +153,10 @@ def _execute(main: Callable, resolved, place: _Place, values: flags.FlagValues, 
         code = told(RunError(one_line(error)))
     except ValueError as error:
         code = told(RunError(one_line(error) + (f" [traceback in {folder}/log.txt]" if folder.exists() else "")))
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):  # as XLA tells it
+            raise
+        code = told(RunError(f"{folder}: too little memory: {one_line(error)}"))
     return hosts.leave(code, together=together)
 
 
@@ -181,7 +186,7 @@ def _perform(main: Callable, resolved, place: _Place, values, run, notice, warni
     if warning:
         run.say(warning)
     mesh = mesh_lib.build(place.sizes, place.slices)
-    mesh_lib.check_replicates(mesh, resolved.config.run.replicates)
+    mesh_lib.check_replicates(mesh.shape, resolved.config.run.replicates)
     run.describe(mesh)
     checkpoints = checkpoint.Checkpoints(
         Path(values.root) / resolved.directory / "checkpoints", run.say,

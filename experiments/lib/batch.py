@@ -64,6 +64,7 @@ class Options(NamedTuple):
     allow_new_revision: bool = False
     figures: bool = False
     quiet: bool = False
+    given_up: Callable[[Path], bool] = lambda folder: False  # whether a point is not to be tried again
 
 
 def form(points: Sequence[Point], width: int, fields: Sequence[str]) -> list[Batch]:
@@ -197,11 +198,11 @@ class _Together:
 
 def run(
     module: ModuleType, batch: Batch, of: Callable[[Batch], Program], root: Path, mesh, notice: Notice, options: Options
-) -> dict[Path, str]:
+) -> dict[Path, str] | None:
     """Runs the unfinished points of a batch to their ends, by the program that `programs(module, mesh)`, `of`, gives.
 
     Returns:
-      directory of a point -> why it failed; empty where all went well, or another process works on the batch.
+      directory of a point -> why it failed, empty where all went well; None where another process works on the batch.
 
     Raises:
       Interrupted: a signal asked for the end; what is done is saved.
@@ -212,7 +213,7 @@ def run(
         try:
             stack.enter_context(locks.held(folder))
         except RunError:
-            return {}
+            return None
         return _run(module, batch, of, root, mesh, notice, options, stack)
 
 
@@ -262,7 +263,8 @@ def _opened(batch, root, mesh, options, stack) -> tuple[dict[int, recorder.Recor
     """Recorders of unfinished points by lane, and why others cannot be opened."""
     lanes, failures = {}, {}
     for lane, point in enumerate(batch.points):
-        if (root / point.resolved.directory / "DONE").exists():
+        place = root / point.resolved.directory
+        if (place / "DONE").exists() or options.given_up(place):
             continue
         opened = recorder.opened(
             point.resolved, root, command=point.command, allow_new_revision=options.allow_new_revision

@@ -1,15 +1,24 @@
 """What every command line here does alike: flags, `--config.field=value`, and ends that are told in one line."""
 
+import argparse
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from absl import flags
 
 from experiments.lib.errors import Stop, UsageError
 
-__all__ = ["asks_for_help", "one_line", "parse", "told"]
+__all__ = ["Parser", "asks_for_help", "one_line", "parse", "told"]
 
 Overrides = dict[str, str | bool]
+
+
+class Parser(argparse.ArgumentParser):
+    """Of commands that are no experiments; what it refuses is a `UsageError`, told in one line like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
 
 
 def asks_for_help(arguments: Sequence[str]) -> bool:

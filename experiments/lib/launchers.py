@@ -5,17 +5,19 @@ GKE by xpk: both are the user's own installations.
 """
 
 import importlib.util
+import itertools
 import os
 import shlex
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.lib.errors import RunError, UsageError
+from experiments.lib.errors import Interrupted, RunError, UsageError
+from experiments.lib.signals import Notice
 
 __all__ = ["LAUNCHERS", "Job", "options", "slurm", "slurm_text", "together", "xpk", "xpk_commands"]
 
@@ -46,18 +48,30 @@ def options(given: Sequence[str], required: Sequence[str] = ()) -> dict[str, str
     return found
 
 
-def together(jobs: Sequence[Job], at_once: int, ended: Callable[[Job, int], None], tick: Callable[[], None]) -> None:
-    """Runs jobs as processes of this machine, `at_once` of them at a time; `ended(job, exit code)` is told of each, and
-    `tick()` is called every second.
+def together(
+    jobs: Iterable[Job], at_once: int, ended: Callable[[Job, int], None], tick: Callable[[], None], notice: Notice
+) -> None:
+    """Runs jobs as processes of this machine, `at_once` of them at a time.
 
-    A signal that ends this process is passed on to those that run, which save their states first.
+    Args:
+      jobs: each is asked for when there is room for it.
+      ended: `(job, exit code)`, told of each.
+      tick: called every second.
+      notice: deferred by the caller.
+
+    Raises:
+      Interrupted: `notice` has received a signal; it has been passed on to the processes, and they have saved their
+        states and ended.
     """
-    waiting, running, told = list(jobs), {}, time.monotonic()
+    waiting, running, told = iter(jobs), {}, time.monotonic()
     try:
-        while waiting or running:
-            while waiting and len(running) < at_once:
-                job = waiting.pop(0)
+        while True:
+            if notice.received:
+                raise Interrupted(notice.received)
+            for job in itertools.islice(waiting, at_once - len(running)):
                 running[job] = subprocess.Popen([sys.executable, *job.arguments], stdin=subprocess.DEVNULL)
+            if not running:
+                return
             for job, process in list(running.items()):
                 if process.poll() is not None:
                     del running[job]

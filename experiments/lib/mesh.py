@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from experiments.lib.errors import RunError, UsageError
@@ -105,10 +105,11 @@ def _across_slices(sizes: dict[str, int], slices: dict[str, int], devices) -> Me
     return Mesh(grid, tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
 
 
-def check_replicates(mesh: Mesh, replicates: int) -> None:
-    """Raises `UsageError` where `rep` does not divide the number of replicates; names one near it that it would."""
-    rep = mesh.shape["rep"]
-    if replicates % rep:
+def check_replicates(sizes: Mapping[str, int], replicates: int) -> None:
+    """Raises `UsageError` where `rep`, unless it is open, does not divide the number of replicates; names one near it
+    that it would."""
+    rep = sizes["rep"]
+    if rep != -1 and replicates % rep:
         near = max(1, round(replicates / rep)) * rep
         raise UsageError(
             f"--mesh axis rep:{rep} must divide run.replicates, got {replicates}; "

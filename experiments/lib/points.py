@@ -9,7 +9,8 @@ A sweep file names the config it varies and returns its points; the helpers are 
 
 import itertools
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.lib import config as config_lib
@@ -89,11 +90,25 @@ def _merged(combination: Iterable[Overrides]) -> Overrides:
     return merged
 
 
+def _listed(get_sweep: Callable[[Helpers], Iterable[Overrides]], path: Path) -> list[Overrides]:
+    try:
+        listed = list(get_sweep(Helpers()))
+    except UsageError as error:
+        raise UsageError(f"get_sweep() of {path}: {error}") from error
+    except Exception as error:
+        raise UsageError(f"get_sweep() of {path} failed: {type(error).__name__}: {error}") from error
+    for overrides in listed:
+        if not isinstance(overrides, Mapping) or not all(isinstance(field, str) for field in overrides):
+            raise UsageError(f"get_sweep() of {path} must return a list of field -> value, got {overrides!r} in it.")
+    return listed
+
+
 def expand(reference: str) -> list[Point]:
     """The points of a sweep file, every one of them checked.
 
     Raises:
-      UsageError: no such file, no CONFIG, no point, a field or a value that the config refuses, or two equal points.
+      UsageError: no such file, a file that fails, no CONFIG, no point, a field or a value that the config refuses, or
+        two equal points.
     """
     path, arg = config_lib.find(reference)
     if arg:
@@ -103,7 +118,7 @@ def expand(reference: str) -> list[Point]:
     if not isinstance(base, str):
         raise UsageError(f'{reference} must name the config that it varies: CONFIG = "configs/...".')
     points, seen = [], {}
-    for overrides in module.get_sweep(Helpers()):
+    for overrides in _listed(module.get_sweep, path):
         resolved = config_lib.resolve(base, overrides)
         if resolved.directory in seen:
             raise UsageError(f"{reference} has two equal points: {seen[resolved.directory]} and {overrides}.")

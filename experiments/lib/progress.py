@@ -31,7 +31,7 @@ class Progress:
     ):  # fmt: skip
         self._label, self._total, self._done, self._unit, self._quiet = label, total, done, unit, quiet
         self._stream = sys.stderr if stream is None else stream
-        self._first = done
+        self._first, self._failed = done, 0
         self._bar = self._task = None
 
     def __enter__(self) -> "Progress":
@@ -46,7 +46,7 @@ class Progress:
         columns = (
             progress.TextColumn("{task.description}"), progress.BarColumn(),
             progress.TextColumn("{task.completed:,.0f}/{task.total:,.0f} {task.fields[unit]}"),
-            progress.TextColumn("{task.fields[rate]}"), progress.TimeRemainingColumn(compact=True),
+            progress.TextColumn("{task.fields[rate]}"),
         )  # fmt: skip
         self._bar = progress.Progress(*columns, console=console.Console(file=self._stream), transient=True)
         self._bar.start()
@@ -56,28 +56,29 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, done: int) -> None:
-        """Says that `done` units are done in all."""
-        self._done = done
+    def update(self, done: int, failed: int = 0) -> None:
+        """Says that `done` units are done in all, and that `failed` others have been worked on and will not be."""
+        self._done, self._failed = done, failed
         now = time.monotonic()
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, rate=self._rate_text(now))
+            self._bar.update(self._task, completed=done, rate=self._pace(now))
         elif not self._quiet and now - self._told >= _PLAIN_SECONDS:
             self._told = now
             print(self.line(now), file=self._stream, flush=True)
 
     def _rate(self, now: float) -> float:
-        return (self._done - self._first) / max(now - self._began, 1e-9)
+        return (self._done + self._failed - self._first) / max(now - self._began, 1e-9)
 
-    def _rate_text(self, now: float) -> str:
-        return f"{_short(self._rate(now))} {self._unit}/s"
+    def _pace(self, now: float) -> str:
+        rate = self._rate(now)
+        failed = f"{self._failed:,} failed, " if self._failed else ""
+        left = _duration((self._total - self._done - self._failed) / rate) if rate > 0 else "unknown"
+        return f"{failed}{_short(rate)} {self._unit}/s, {left} left"
 
     def line(self, now: float) -> str:
         """The plain line at a time of the monotonic clock."""
-        rate = self._rate(now)
-        left = _duration((self._total - self._done) / rate) if rate > 0 else "unknown"
         count = f"{self._done:,}/{self._total:,} {self._unit} ({100 * self._done / self._total:.0f} %)"
-        return f"{self._label}: {count}, {self._rate_text(now)}, {left} left"
+        return f"{self._label}: {count}, {self._pace(now)}"
 
 
 def track(items: Iterable[T], label: str, *, total: int, unit: str = "items", quiet: bool = False) -> Iterator[T]:

@@ -27,7 +27,7 @@ from experiments.lib import config as config_lib
 from experiments.lib import files, journal, locks
 from experiments.lib.errors import RunError
 
-__all__ = ["SCHEMA", "UPGRADES", "Run", "find", "load", "standing"]
+__all__ = ["SCHEMA", "UPGRADES", "Run", "find", "last_end", "load", "standing"]
 
 #: Version of the layout. A change that old directories do not follow raises it and adds an upgrade.
 SCHEMA = 1
@@ -137,3 +137,8 @@ def standing(folder: Path) -> str:
     if status != "running":
         return status
     return "running" if locks.is_held(folder) else "killed"
+
+
+def last_end(folder: Path, meta: dict[str, Any]) -> str:
+    """Why the last attempt ended, without the directory's own name in it; "" where it has not, or was killed."""
+    return (meta["attempts"][-1]["why"] or "").replace(f"{folder}: ", "")

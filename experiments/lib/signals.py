@@ -1,13 +1,18 @@
-"""SIGTERM and SIGINT as a notice: finish the chunk, save, leave. A second one leaves at once."""
+"""SIGTERM and SIGINT as a notice: finish the chunk, save, leave. A second one, a while later, leaves at once."""
 
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 from experiments.lib.errors import Interrupted
 
 __all__ = ["Notice"]
+
+#: A signal to a process group comes twice to a process whose launcher passes it on: within so many seconds it is the
+#: same notice.
+_SAME_SECONDS = 2.0
 
 
 class Notice:
@@ -19,6 +24,7 @@ class Notice:
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self._since = 0.0
         self._deferring = False
 
     @contextlib.contextmanager
@@ -45,6 +51,8 @@ class Notice:
 
     def _handle(self, number: int, frame) -> None:
         again = self.received is not None
-        self.received = number
+        if again and time.monotonic() - self._since < _SAME_SECONDS:
+            return
+        self.received, self._since = number, time.monotonic()
         if again or not self._deferring:
             raise Interrupted(number)

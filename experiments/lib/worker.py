@@ -1,4 +1,4 @@
-"""One process of a sweep in batches: goes round the batches until each is done, failed, or in another's hands."""
+"""One process of a sweep in batches: goes round the batches while there are some that nobody holds."""
 
 import argparse
 import importlib
@@ -10,6 +10,7 @@ from experiments.lib import backend, batch, rundir, signals
 from experiments.lib import mesh as mesh_lib
 from experiments.lib.errors import EXIT_FAILED_REPLICATES
 from experiments.lib.points import Point
+from experiments.lib.tally import Tally
 
 __all__ = ["work"]
 
@@ -21,6 +22,7 @@ def work(manifest: Sequence[Point], given: argparse.Namespace) -> int:
       Interrupted: a signal asked for the end; what is done is saved.
     """
     root = Path(given.root)
+    tally = Tally(root / point.resolved.directory for point in manifest)
     first = manifest[0].resolved
     backend.prepare_environment(cpu_devices=given.cpu_devices)
     notice = signals.Notice()
@@ -31,20 +33,29 @@ def work(manifest: Sequence[Point], given: argparse.Namespace) -> int:
         if warning:
             print(warning, file=sys.stderr)
         mesh = mesh_lib.build(mesh_lib.parse(given.mesh))
-        mesh_lib.check_replicates(mesh, first.config.run.replicates)
+        for point in manifest:
+            mesh_lib.check_replicates(mesh.shape, point.resolved.config.run.replicates)
         module = importlib.import_module(f"experiments.{first.config.experiment}")
         fields = module.program(first.config, mesh).traced_fields
         batches = batch.form(manifest, given.batch_points, fields)
         start = given.worker * len(batches) // given.jobs
         how = batch.Options(
-            given.checkpoint_steps, given.checkpoint_minutes, given.allow_new_revision, given.figures, quiet=True
-        )
+            given.checkpoint_steps, given.checkpoint_minutes, given.allow_new_revision, given.figures, quiet=True,
+            given_up=tally.failed,
+        )  # fmt: skip
         of, failures = batch.programs(module, mesh), {}
-        for one in [*batches[start:], *batches[:start]]:
+
+        def taken(one: batch.Batch) -> bool:
             found = batch.run(module, one, of, root, mesh, notice, how)
-            for place, why in found.items():
-                print(f"error: {root / place}: {why}", file=sys.stderr)
-            failures |= found
+            for place, why in (found or {}).items():
+                print(f"error: {root / place}: {why.removeprefix(f'{root / place}: ')}", file=sys.stderr)
+                failures[place] = why
+            return found is not None
+
+        left = [*batches[start:], *batches[:start]]
+        while left:  # whoever holds a batch may die before it is done: looked at again, and never waited for
+            held = [one for one in left if not taken(one)]
+            left = held if len(held) < len(left) else []
     if failures:
         return 1
     done = [rundir.Run(root / point.resolved.directory) for point in manifest]

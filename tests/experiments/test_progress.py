@@ -33,6 +33,14 @@ def test_plain_lines_tell_rate_and_time_left(clock):
     assert stream.getvalue().splitlines() == ["medical: 4,200/10,000 steps (42 %), 16.7 steps/s, 5 min 48 s left"]
 
 
+def test_what_failed_is_told_and_not_waited_for(clock):
+    stream = io.StringIO()
+    with progress.Progress("games", 12, done=2, unit="points", stream=stream) as bar:
+        clock[0] += 40
+        bar.update(5, failed=1)
+    assert stream.getvalue() == "games: 5/12 points (42 %), 1 failed, 0.1 points/s, 1 min 00 s left\n"
+
+
 def test_quiet_is_quiet(clock):
     stream = io.StringIO()
     with progress.Progress("medical", 10, quiet=True, stream=stream) as bar:
@@ -53,6 +61,7 @@ def test_a_terminal_gets_a_bar(monkeypatch):
         bar._bar.refresh()
     assert "medical" in stream.getvalue()
     assert re.search(r"5/10 steps", stream.getvalue())
+    assert " left" in stream.getvalue()
 
 
 def test_track_yields_everything(clock):

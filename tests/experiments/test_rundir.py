@@ -1,6 +1,8 @@
 """What a run directory holds, when it is redone, and who may write it."""
 
+import fcntl
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -191,6 +193,17 @@ def test_two_processes_do_not_share_a_directory(launch, root):
     assert ended.err.count("\n") == 1
     assert [entry.name for entry in path.iterdir()] == [".lock"]
     assert launch().code == 0
+
+
+def test_a_look_at_the_lock_is_not_a_process_at_work(tmp_path):
+    (tmp_path / ".lock").touch()
+    with open(tmp_path / ".lock") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        timer = threading.Timer(0.03, fcntl.flock, (looking, fcntl.LOCK_UN))
+        timer.start()
+        with locks.held(tmp_path):
+            assert locks.is_held(tmp_path)
+        timer.join()
 
 
 def test_old_schemas_are_upgraded_and_new_ones_refused(launch, monkeypatch):

@@ -13,7 +13,7 @@ from experiments.lib import batch, locks, rundir
 from experiments.lib import config as config_lib
 from experiments.lib import mesh as mesh_lib
 from experiments.lib import points as points_lib
-from experiments.lib.errors import Interrupted, UsageError
+from experiments.lib.errors import Interrupted
 
 CONFIG = "tests/experiments/toy/configs/walk.py"
 H = points_lib.Helpers()
@@ -48,16 +48,6 @@ def test_products_nest():
     assert len(H.product(inner, {"c": range(5)})) == 20
 
 
-def test_unequal_lengths_are_refused():
-    with pytest.raises(UsageError, match="equally many values, got {'a': 2, 'b': 1}"):
-        H.zipped({"a": (1, 2), "b": (3,)})
-
-
-def test_a_field_set_twice_is_refused():
-    with pytest.raises(UsageError, match="two factors of the sweep set seed"):
-        H.product({"seed": range(2)}, H.zipped({"seed": (3,)}))
-
-
 def test_points_are_ordinary_runs(sweep_file):
     points = points_lib.expand(sweep_file('h.product({"seed": range(2), "problem.drift": (0.5, 1)})'))
     assert [point.overrides["seed"] for point in points] == [0, 0, 1, 1]
@@ -67,29 +57,6 @@ def test_points_are_ordinary_runs(sweep_file):
         assert arguments[0] == f"--config={CONFIG}"
         typed = dict(argument.removeprefix("--config.").split("=") for argument in arguments[1:])
         assert config_lib.resolve(CONFIG, typed).directory == point.resolved.directory
-
-
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        ('h.product({"sed": range(2)})', "no field config.sed; nearest: config.seed."),
-        ('h.product({"seed": (0.5,)})', "config.seed must be an int, got 0.5."),
-        ('h.product({"run.num_steps": (63,)})', "config.run.num_steps must be a multiple"),
-        ('h.product({"seed": (3, 3)})', "has two equal points"),
-        ('h.product({"seed": ()})', "has no points"),
-    ],
-)
-def test_bad_points_are_one_line(sweep_file, capsys, body, message):
-    assert sweep.main([sweep_file(body)]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert message in err
-    assert err.count("\n") == 1
-
-
-def test_a_sweep_names_its_config(sweep_file):
-    with pytest.raises(UsageError, match="must name the config that it varies"):
-        points_lib.expand(sweep_file('h.product({"seed": range(2)})', head=""))
 
 
 def test_the_list_shows_what_is_done(sweep_file, launch, root, capsys):
@@ -277,23 +244,3 @@ def test_a_launcher_prints_what_it_would_submit(sweep_file, root, capsys):
     assert len(lines) == 2
     assert all(line.startswith("xpk workload create --workload=sweep-") for line in lines)
     assert not root.exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--jobs=0"], "--jobs must be at least 1, got 0."),
-        (["--batch_points=0"], "--batch_points must be at least 1, got 0."),
-        (["--distributed"], "--distributed is for --launcher=slurm and xpk, whose jobs may have several processes."),
-        (["--dcn=rep:2", "--batch_points=2", "--mesh=rep:2"], "--batch_points is for jobs of one process: leave out"),
-        (["--dcn=data:2"], "--dcn gives numbers of slices to axes of --mesh=rep:1, got 'data:2'."),
-        (["--mesh=row:2"], "--mesh axes are rep, data, model"),
-        (["--launcher=slurm", "--option=fast"], "--option must be key=value, got 'fast'."),
-        (["--launcher=xpk"], "--option cluster=... is needed by this launcher."),
-    ],
-)
-def test_bad_flags_are_one_line(sweep_file, root, capsys, arguments, message):
-    assert sweep.main([sweep_file(SIX), f"--root={root}", *arguments]) == 2
-    err = capsys.readouterr().err
-    assert message in err
-    assert err.count("\n") == 1
