@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
 import json
 import os
 import platform
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -245,11 +246,8 @@ class Recorder(rundir.Run):
         self._note_failures(row)
         _append(self.path / "metrics.jsonl", self._summary(row))
         self._attempt["to_step"] = step
-        for failure in self._meta["failed"][before:]:
-            self.say(
-                f"replicate {failure['replicate']}: {failure['metric']} is not finite at step {step}; "
-                "it is left out of means from here on"
-            )
+        for line in _told(self._meta["failed"][before:]):
+            self.say(line)
         if len(self._meta["failed"]) == self._num_replicates:
             raise RunError(f"{self.path}: every replicate has failed by step {step}.")
 
@@ -387,6 +385,15 @@ def _storable(values: Any) -> np.ndarray:
 def _jsonable(value: np.ndarray) -> Any:
     """Numbers and nested lists of them, with null for what is not finite."""
     return np.where(np.isfinite(value), value, None).tolist()
+
+
+def _told(failures: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Failures at one step, a line per metric: thousands of replicates may fail at once."""
+    for metric, group in itertools.groupby(failures, lambda failure: failure["metric"]):
+        step, who = failures[0]["step"], [failure["replicate"] for failure in group]
+        names = ", ".join(map(str, who[:4])) + (f" and {len(who) - 4:,} more" if len(who) > 4 else "")
+        subject, left = (f"replicate {names}", "it is") if len(who) == 1 else (f"replicates {names}", "they are")
+        yield f"{subject}: {metric} is not finite at step {step}; {left} left out of means from here on"
 
 
 def _line(row: Mapping[str, Any]) -> str:

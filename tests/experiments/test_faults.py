@@ -169,6 +169,20 @@ def test_sigkill_of_one_of_four_processes(sweep, mode, undisturbed):
     assert sorted(sweep.attempts()) == [["done"]] * others + [["killed", "done"]] * lanes
 
 
+@slow
+def test_sigkill_in_the_middle_of_writes_of_a_batch(sweep_of, tmp_path, undisturbed):
+    """Of every tenth write of a sweep, the lanes' ends among them; all writes of a single run are in test_resume."""
+    flags = ["--checkpoint_steps=8"]
+    counted = sweep_of(MODES["batched"], tmp_path / "counted")
+    counted.run(*flags, TOY_KILLED=f"{tmp_path}:0")
+    (writes,) = (int(path.name) for path in tmp_path.iterdir() if path.name.isdecimal())
+    for fatal in range(5, writes + 1, 10):
+        sweep = sweep_of(MODES["batched"], tmp_path / f"at{fatal}")
+        sweep.run(*flags, code=1, TOY_KILLED=f"{tmp_path}:{fatal}")
+        ends_undisturbed(sweep, undisturbed("batched"), *flags)
+        assert not list(sweep.root.rglob("*/.*.tmp")), fatal
+
+
 @slow_in_either_mode
 def test_sigkill_of_the_launcher(sweep, mode, undisturbed):
     """Its processes go on; the same command beside them leaves theirs to them and does the rest."""
@@ -284,7 +298,8 @@ def test_files_that_cannot_grow(sweep, mode, undisturbed):
 def test_a_disk_that_fills_up(sweep, mode, undisturbed):
     """The first points end, later ones fail with one line each; on a larger disk the rest is done."""
     sweep.root.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", sweep.root], capture_output=True).returncode:
+    size = "size=400k" if mode == "alone" else "size=800k"  # enough for one point, for two batches
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", sweep.root], capture_output=True).returncode:
         pytest.skip("mounting is not permitted here")
     try:
         said = sweep.run("--checkpoint_steps=4", code=1)

@@ -183,6 +183,15 @@ def test_a_run_without_a_sound_replicate_stops(launch, root):
     assert not (path / "DONE").exists()
 
 
+def test_many_that_fail_at_once_are_one_line(launch, root):
+    ended = launch("--config.run.replicates=1000", "--config.problem.drift=3e38")
+    (path,) = root.glob("toy/walk/*")
+    assert ended.err.splitlines() == [
+        "replicates 0, 1, 2, 3 and 996 more: distance is not finite at step 4; they are left out of means from here on",
+        f"error: {path}: every replicate has failed by step 4.",
+    ]
+
+
 def test_two_processes_do_not_share_a_directory(launch, root):
     path = rundir.find(CONFIG, root)
     path.mkdir(parents=True)

@@ -1,5 +1,6 @@
 """A sweep is a list of ordinary runs."""
 
+import contextlib
 import shlex
 import shutil
 import signal
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import sweep
-from experiments.lib import batch, locks, rundir
+from experiments.lib import batch, locks, rundir, tally
 from experiments.lib import config as config_lib
 from experiments.lib import mesh as mesh_lib
 from experiments.lib import points as points_lib
@@ -219,6 +220,32 @@ def test_a_batch_in_another_s_hands_is_left_to_it(sweep_file, swept, root):
         swept(reference)
     states = [rundir.standing(root / point.resolved.directory) for point in points_lib.expand(reference)]
     assert states == ["missing"] * 4 + ["done"] * 2
+
+
+def test_a_batch_whose_holder_has_died_is_taken_over(sweep_file, swept, walk, root, monkeypatch):
+    reference = sweep_file(SIX)
+    first = batch.form(points_lib.expand(reference), 4, ("seed", "problem.drift"))[0]
+    (root / first.folder).mkdir(parents=True)
+    main = walk.main
+    with contextlib.ExitStack() as holder:
+        holder.enter_context(locks.held(root / first.folder))
+
+        def dies(config, run, mesh):
+            holder.close()
+            main(config, run, mesh)
+
+        monkeypatch.setattr(walk, "main", dies)
+        assert swept(reference) == (0, "")
+    assert {rundir.standing(root / point.resolved.directory) for point in points_lib.expand(reference)} == {"done"}
+
+
+def test_what_another_process_has_failed_at_is_not_tried_again(sweep_file, swept, root, monkeypatch):
+    reference = sweep_file(SIX)
+    second = root / points_lib.expand(reference)[1].resolved.directory
+    monkeypatch.setattr(tally.Tally, "failed", lambda self, folder: folder == second)
+    assert swept(reference) == (0, "")
+    states = [rundir.standing(root / point.resolved.directory) for point in points_lib.expand(reference)]
+    assert states == ["done", "missing", "done", "done", "done", "done"]
 
 
 def test_what_is_not_traced_has_a_batch_of_its_own(sweep_file):

@@ -13,20 +13,24 @@ from pathlib import Path
 from experiments.lib import checkpoint, files, journal, recorder
 
 writes = 0
-fatal = int(sys.argv.pop())
 
 
-def _die_half_way(half):
-    half()
-    os.kill(os.getpid(), signal.SIGKILL)
+def install(fatal: int) -> None:
+    """This process will be killed in the middle of that write."""
+    save = checkpoint.Checkpoints.save
+    files.replace = _counted(fatal, files.replace, _torn_temporary)
+    journal.Journal.append = _counted(fatal, journal.Journal.append, _torn_row)
+    recorder._append = _counted(fatal, recorder._append, _torn_line)
+    checkpoint.Checkpoints.save = _counted(fatal, save, save)  # the write goes on in orbax's threads when it is killed
 
 
-def _counted(function, half):
+def _counted(fatal, function, half):
     def call(*args, **kwargs):
         global writes
         writes += 1
         if writes == fatal:
-            _die_half_way(lambda: half(*args, **kwargs))
+            half(*args, **kwargs)
+            os.kill(os.getpid(), signal.SIGKILL)
         return function(*args, **kwargs)
 
     return call
@@ -49,14 +53,11 @@ def _torn_line(path, row):
         file.write(line[: len(line) // 2])
 
 
-save = checkpoint.Checkpoints.save
-files.replace = _counted(files.replace, _torn_temporary)
-journal.Journal.append = _counted(journal.Journal.append, _torn_row)
-recorder._append = _counted(recorder._append, _torn_line)
-checkpoint.Checkpoints.save = _counted(save, save)  # the write goes on in orbax's threads when the signal comes
-
-try:
-    runpy.run_path(str(Path(__file__).with_name("walk.py")), run_name="__main__")
-finally:
-    if fatal == 0:
-        print(writes)
+if __name__ == "__main__":
+    last = int(sys.argv.pop())
+    install(last)
+    try:
+        runpy.run_path(str(Path(__file__).with_name("walk.py")), run_name="__main__")
+    finally:
+        if last == 0:
+            print(writes)

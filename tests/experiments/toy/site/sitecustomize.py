@@ -2,8 +2,11 @@
 
 TOY_GATE=folder: a run that has logged step TOY_GATE_STEP leaves a file `<process>:<run>` in the folder, and waits while
 there is one that is called `closed`.
+TOY_KILLED=folder:n: a process is killed in the middle of its n-th write; one that ends leaves a file in the folder that
+is called as many as its writes were.
 """
 
+import atexit
 import os
 import sys
 import time
@@ -31,3 +34,9 @@ def _hold(gate: Path, at: int) -> None:
 
 if "TOY_GATE" in os.environ:
     _hold(Path(os.environ["TOY_GATE"]), int(os.environ["TOY_GATE_STEP"]))
+if "TOY_KILLED" in os.environ:
+    from experiments.toy import killed
+
+    folder, fatal = os.environ["TOY_KILLED"].split(":")
+    killed.install(int(fatal))
+    atexit.register(lambda: killed.writes and Path(folder, str(killed.writes)).touch())
