@@ -4,6 +4,7 @@ import resource
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from experiments.lib import errors
@@ -35,6 +36,7 @@ CONFIG = "tests/experiments/toy/configs/walk.py"
         (["--cpu_devices=many"], "flag --cpu_devices=many"),
         (["--mesh=reps:8"], "--mesh axes are rep, data, model, got 'reps' in 'reps:8'."),
         (["--mesh=rep:0"], "--mesh sizes are positive, or -1 for the rest, got 'rep:0' in 'rep:0'."),
+        (["--mesh=rep:3"], "--mesh axis rep:3 must divide config.run.replicates, got 8."),
         (["--mesh=rep:-1,data:-1"], "--mesh can leave one size open with -1"),
         (["stray"], "unexpected argument 'stray'"),
         (["--data_dir=/no/such/folder"], "--data_dir: there is no /no/such/folder."),
@@ -151,6 +153,33 @@ def test_a_refused_argument_is_one_line_with_the_traceback_in_the_log(launch, ro
     (folder,) = root.glob("toy/walk/*")
     assert ended.code == 1
     assert ended.err == f"error: Params.num_steps must be >= 1, got 0. [traceback in {folder}/log.txt]\n"
+    assert "Traceback" in (folder / "log.txt").read_text()
+
+
+def _host_memory(config, run, mesh):
+    np.empty(1 << 57)
+
+
+def _device_memory(config, run, mesh):
+    import jax.numpy as jnp
+
+    jnp.zeros(1 << 55)
+
+
+@pytest.mark.parametrize(
+    ("main", "message"),
+    [
+        (_host_memory, "Unable to allocate 1.00 EiB for an array with shape"),
+        (_device_memory, "RESOURCE_EXHAUSTED: Out of memory allocating 144115188075855872 bytes."),
+    ],
+)
+def test_too_little_memory_is_one_line(launch, root, main, message):
+    ended = launch(main=main)
+    (folder,) = root.glob("toy/walk/*")
+    assert ended.code == 1
+    assert ended.err.startswith(f"error: {folder}: too little memory: {message}")
+    assert ended.err.count("\n") == 1
+    assert '"status": "failed"' in (folder / "meta.json").read_text()
     assert "Traceback" in (folder / "log.txt").read_text()
 
 

@@ -42,6 +42,13 @@ def test_too_few_devices_names_what_there_is(sizes):
         mesh.build(sizes)
 
 
+def test_rep_divides_the_replicates():
+    for size in (-1, 1, 4):
+        mesh.check_replicates({"rep": size}, 8)
+    with pytest.raises(UsageError, match="--mesh axis rep:3 must divide config.run.replicates, got 8."):
+        mesh.check_replicates({"data": 2, "rep": 3}, 8)
+
+
 def test_over_replicates_equals_a_loop():
     def walk(scale, x):
         return {"sum": scale * x.sum(), "shift": x + 1}
