@@ -36,7 +36,7 @@ CONFIG = "tests/experiments/toy/configs/walk.py"
         (["--cpu_devices=many"], "flag --cpu_devices=many"),
         (["--mesh=reps:8"], "--mesh axes are rep, data, model, got 'reps' in 'reps:8'."),
         (["--mesh=rep:0"], "--mesh sizes are positive, or -1 for the rest, got 'rep:0' in 'rep:0'."),
-        (["--mesh=rep:3"], "--mesh axis rep:3 must divide config.run.replicates, got 8."),
+        (["--mesh=rep:3"], "--mesh axis rep:3 must divide run.replicates, got 8;"),
         (["--mesh=rep:-1,data:-1"], "--mesh can leave one size open with -1"),
         (["stray"], "unexpected argument 'stray'"),
         (["--data_dir=/no/such/folder"], "--data_dir: there is no /no/such/folder."),

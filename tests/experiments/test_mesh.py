@@ -45,7 +45,7 @@ def test_too_few_devices_names_what_there_is(sizes):
 def test_rep_divides_the_replicates():
     for size in (-1, 1, 4):
         mesh.check_replicates({"rep": size}, 8)
-    with pytest.raises(UsageError, match="--mesh axis rep:3 must divide config.run.replicates, got 8."):
+    with pytest.raises(UsageError, match="--mesh axis rep:3 must divide run.replicates, got 8;"):
         mesh.check_replicates({"data": 2, "rep": 3}, 8)
 
 
