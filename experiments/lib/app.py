@@ -22,7 +22,7 @@ from experiments.lib import backend, hosts
 from experiments.lib import config as config_lib
 from experiments.lib import mesh as mesh_lib
 from experiments.lib.command import asks_for_help, one_line, parse, told
-from experiments.lib.errors import EXIT_FAILED_REPLICATES, RunError, Stop, UsageError
+from experiments.lib.errors import EXIT_FAILED_REPLICATES, AlreadyDone, RunError, Stop, UsageError
 
 __all__ = ["launch", "run"]
 
@@ -147,6 +147,8 @@ def _execute(main: Callable, resolved, place: _Place, values: flags.FlagValues, 
             with recorder.ends_recorded(run):
                 _perform(main, resolved, place, values, run, notice, warning)
             code, together = _finished(run, values.quiet), True
+    except AlreadyDone:
+        code = _finished(rundir.Run(folder), values.quiet)
     except Stop as stop:
         code, together = told(stop), getattr(stop, "step", None) is not None
     except OSError as error:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from experiments.lib import config as config_lib
 from experiments.lib import locks, recorder
 from experiments.lib.command import one_line
-from experiments.lib.errors import Interrupted, RunError, Stop, UsageError
+from experiments.lib.errors import AlreadyDone, Interrupted, RunError, Stop, UsageError
 from experiments.lib.points import Point
 from experiments.lib.program import Program
 
@@ -272,6 +272,8 @@ def _opened(batch, root, mesh, options, stack) -> tuple[dict[int, recorder.Recor
         try:
             lanes[lane] = stack.enter_context(opened)
             lanes[lane].describe(mesh)
+        except AlreadyDone:
+            continue
         except (Stop, OSError) as error:
             failures[point.resolved.directory] = one_line(error)
     return lanes, failures

@@ -11,7 +11,7 @@
 
 import signal
 
-__all__ = ["EXIT_FAILED_REPLICATES", "Interrupted", "RunError", "Stop", "UsageError"]
+__all__ = ["EXIT_FAILED_REPLICATES", "AlreadyDone", "Interrupted", "RunError", "Stop", "UsageError"]
 
 EXIT_FAILED_REPLICATES = 3
 
@@ -24,6 +24,10 @@ class Stop(Exception):
 
 class RunError(Stop):
     """The run cannot start or go on; what is on disk stays as it is."""
+
+
+class AlreadyDone(RunError):
+    """Another process has brought the run to its end while this one was on its way to it."""
 
 
 class UsageError(Stop):

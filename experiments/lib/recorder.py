@@ -26,7 +26,7 @@ import numpy as np
 from experiments.lib import files, locks, provenance, rundir
 from experiments.lib.command import one_line
 from experiments.lib.config import Resolved
-from experiments.lib.errors import Interrupted, RunError
+from experiments.lib.errors import AlreadyDone, Interrupted, RunError
 from experiments.lib.journal import Journal, Row, read_rows, stack
 
 if TYPE_CHECKING:
@@ -61,12 +61,15 @@ def opened(
       allow_new_revision: go on although the code has changed since the run began.
 
     Raises:
+      AlreadyDone: finished, and not to be overwritten.
       RunError: in use by another process, begun by other code, or not the directory of this config.
       OSError: cannot be written; what was there is untouched.
     """
     folder = root / resolved.directory
     folder.mkdir(parents=True, exist_ok=True)
     with locks.held(folder):
+        if (folder / "DONE").exists() and not overwrite:
+            raise AlreadyDone(f"{folder} is finished.")
         files.remove_temporaries(folder)
         files.replace(folder / ".writable", "")  # fails on a full disk or a read-only folder before anything is lost
         (folder / ".writable").unlink()

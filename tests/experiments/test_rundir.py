@@ -1,5 +1,6 @@
 """What a run directory holds, when it is redone, and who may write it."""
 
+import contextlib
 import fcntl
 import json
 import threading
@@ -202,6 +203,22 @@ def test_two_processes_do_not_share_a_directory(launch, root):
     assert ended.err.count("\n") == 1
     assert [entry.name for entry in path.iterdir()] == [".lock"]
     assert launch().code == 0
+
+
+def test_a_run_that_another_process_ends_meanwhile_is_not_redone(launch, monkeypatch):
+    first = launch("--config.run.num_steps=4")
+    (first.path / "DONE").unlink()
+    held = locks.held
+
+    @contextlib.contextmanager
+    def a_little_late(folder):
+        (folder / "DONE").touch()
+        with held(folder):
+            yield
+
+    monkeypatch.setattr(locks, "held", a_little_late)
+    assert launch("--config.run.num_steps=4") == first
+    assert len(rundir.load(first.path).meta["attempts"]) == 1
 
 
 def test_a_look_at_the_lock_is_not_a_process_at_work(tmp_path):
