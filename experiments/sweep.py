@@ -11,7 +11,7 @@ A sweep file names the config it varies and its points (`experiments.lib.points`
 --batch_points=W, W points that differ in traced fields only are one compiled program (`experiments.lib.batch`), and
 --jobs processes share the batches: they may start and die at any time, on any machine that sees the root.
 Exit codes: 0 all points done; 1 a point failed or is unfinished; 2 usage; 3 all done, but replicates failed; 130, 143
-stopped by SIGINT, SIGTERM, which the processes have been told and have saved their states for.
+stopped by SIGINT, SIGTERM, after all processes have saved their states.
 """
 
 import argparse
