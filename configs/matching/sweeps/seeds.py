@@ -1,4 +1,4 @@
-"""A thousand small runs, the yardstick of batched sweeps: 64 replicates each, four phases under a renaming of the nodes.
+"""A thousand small runs, the yardstick of batched sweeps: 64 replicates each, on one graph with its nodes renamed.
 
   python -m experiments.sweep configs/matching/sweeps/seeds.py --batch_points=250 --submit --jobs=2
 
