@@ -134,7 +134,7 @@ def _name_data(values: flags.FlagValues) -> None:
 
 
 def _execute(main: Callable, resolved, place: _Place, values: flags.FlagValues, command: str) -> int:
-    from experiments.lib import recorder, rundir, signals
+    from experiments.lib import opening, rundir, signals
 
     folder = Path(values.root) / resolved.directory
     if (folder / "DONE").exists() and not values.overwrite:
@@ -144,7 +144,7 @@ def _execute(main: Callable, resolved, place: _Place, values: flags.FlagValues, 
         with notice.installed(), contextlib.ExitStack() as stack:
             warning = _started(resolved, place, values)
             run = _opened(resolved, values, command, stack)
-            with recorder.ends_recorded(run):
+            with opening.ends_recorded(run):
                 _perform(main, resolved, place, values, run, notice, warning)
             code, together = _finished(run, values.quiet), True
     except AlreadyDone:
@@ -173,12 +173,13 @@ def _started(resolved, place: _Place, values: flags.FlagValues) -> str | None:
 
 
 def _opened(resolved, values: flags.FlagValues, command: str, stack: contextlib.ExitStack):
-    from experiments.lib import recorder
+
+    from experiments.lib import opening
 
     root, options = Path(values.root), {"overwrite": values.overwrite, "allow_new_revision": values.allow_new_revision}
     return hosts.in_turn(
-        lambda: stack.enter_context(recorder.opened(resolved, root, command=command, **options)),
-        lambda: stack.enter_context(recorder.following(resolved, root, command=command, process=hosts.index())),
+        lambda: stack.enter_context(opening.opened(resolved, root, command=command, **options)),
+        lambda: stack.enter_context(opening.following(resolved, root, command=command, process=hosts.index())),
     )
 
 

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments.lib import config as config_lib
-from experiments.lib import locks, recorder
+from experiments.lib import locks, opening, recorder
 from experiments.lib.command import one_line
 from experiments.lib.errors import AlreadyDone, Interrupted, RunError, Stop, UsageError
 from experiments.lib.points import Point
@@ -161,7 +161,7 @@ class _Together:
         """Acts on every lane; one that fails is left out from here on."""
         for lane, run in list(self.lanes.items()):
             try:
-                with recorder.ends_recorded(run):
+                with opening.ends_recorded(run):
                     act(lane, run)
             except Interrupted:
                 raise
@@ -266,7 +266,7 @@ def _opened(batch, root, mesh, options, stack) -> tuple[dict[int, recorder.Recor
         place = root / point.resolved.directory
         if (place / "DONE").exists() or options.given_up(place):
             continue
-        opened = recorder.opened(
+        opened = opening.opened(
             point.resolved, root, command=point.command, allow_new_revision=options.allow_new_revision
         )  # fmt: skip
         try:

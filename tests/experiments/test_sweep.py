@@ -122,7 +122,7 @@ def test_a_batch_is_formed_from_all_points_and_ends_with_the_same_bytes(sweep_fi
     assert swept(reference)[0] == 0
     assert contents(root) == whole
     # Nothing is done twice: with all points done, no program is run.
-    monkeypatch.setattr(batch.recorder, "opened", None)
+    monkeypatch.setattr(batch.opening, "opened", None)
     assert swept(reference) == (0, "")
 
 

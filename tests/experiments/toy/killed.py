@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from experiments.lib import checkpoint, files, journal, recorder
+from experiments.lib import checkpoint, files, journal, rows
 
 writes = 0
 
@@ -20,7 +20,7 @@ def install(fatal: int) -> None:
     save = checkpoint.Checkpoints.save
     files.replace = _counted(fatal, files.replace, _torn_temporary)
     journal.Journal.append = _counted(fatal, journal.Journal.append, _torn_row)
-    recorder._append = _counted(fatal, recorder._append, _torn_line)
+    rows.append = _counted(fatal, rows.append, _torn_line)
     checkpoint.Checkpoints.save = _counted(fatal, save, save)  # the write goes on in orbax's threads when it is killed
 
 
@@ -48,7 +48,7 @@ def _torn_row(self, row):
 
 
 def _torn_line(path, row):
-    line = recorder._line(row)
+    line = rows.text(row)
     with open(path, "a") as file:
         file.write(line[: len(line) // 2])
 
