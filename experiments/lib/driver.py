@@ -140,4 +140,12 @@ def _on(leaf: Any, sharding: Any) -> Any:
     """The leaf where the compiled chunk expects it; the compiler may have placed an output elsewhere."""
     import jax
 
-    return leaf if leaf.sharding == sharding else jax.device_put(leaf, sharding)
+    if leaf.sharding == sharding:
+        return leaf
+    if sharding.is_fully_addressable:
+        return jax.device_put(leaf, sharding)
+    return jax.jit(_same, out_shardings=sharding)(leaf)  # across processes only a program can move an array
+
+
+def _same(leaf: Any) -> Any:
+    return leaf
