@@ -3,6 +3,8 @@
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 
 import jax
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 from experiments.lib import hosts, locks, rundir
+from experiments.lib.config import CHECKOUT
 from experiments.lib.errors import UsageError
 from research.core import prng
 
@@ -29,6 +32,12 @@ def lines_of(text):
     return [line for line in text.splitlines() if not line.startswith("[Gloo]")]
 
 
+def free_port():
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
+
+
 @pytest.fixture
 def folder(root):
     return rundir.find(CONFIG, root, LONG)
@@ -39,10 +48,7 @@ def together(start):
     """Starts as many processes as there are lists of flags; they are one run."""
 
     def run(*each, seconds=60):
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            address = f"localhost:{free.getsockname()[1]}"
-        meeting = ["--distributed", f"--coordinator={address}", f"--distributed_seconds={seconds}"]
+        meeting = ["--distributed", f"--coordinator=localhost:{free_port()}", f"--distributed_seconds={seconds}"]
         return [start(*FLAGS, *meeting, f"--process={i}/{len(each)}", *flags) for i, flags in enumerate(each)]
 
     return run
@@ -62,11 +68,6 @@ def wait_for_rows(processes, folder, count):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, environment):
     """Bytes of the run by one process."""
-    import subprocess
-    import sys
-
-    from experiments.lib.config import CHECKOUT
-
     root = tmp_path_factory.mktemp("alone")
     command = [sys.executable, "tests/experiments/toy/walk.py", f"--root={root}", *FLAGS]
     subprocess.run(command, cwd=CHECKOUT, env=environment, check=True, capture_output=True)
@@ -103,6 +104,27 @@ def test_a_signal_to_one_stops_all_and_other_numbers_of_processes_go_on(together
     assert (out, f"resumes {folder} at step " in err) == (f"{folder}\n", True)
     assert bytes_of(folder) == undisturbed
     assert "resumes" in (folder / "log-1.txt").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("experiment", "mesh"), [("matching.rewards", "rep:2"), ("balancing.lm_schedules", "rep:1,data:2")]
+)
+def test_real_experiments_are_one_run(environment, tmp_path, experiment, mesh):
+    """Replicates over two processes, and one replicate's tokens and experts."""
+    reference = f"configs/{experiment.replace('.', '/')}.py:quick"
+    command = [sys.executable, "-m", f"experiments.{experiment}", f"--config={reference}", f"--mesh={mesh}", "--quiet"]
+
+    def begin(root, *flags):
+        return subprocess.Popen([*command, f"--root={tmp_path / root}", *flags], cwd=CHECKOUT, env=environment)
+
+    assert begin("one", "--cpu_devices=2").wait() == 0
+    meeting = ["--distributed", f"--coordinator=localhost:{free_port()}"]
+    both = [begin("two", *meeting, f"--process={i}/2") for i in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    one, two = (rundir.load(rundir.find(reference, tmp_path / root)).curves for root in ("one", "two"))
+    for name, values in one.items():
+        np.testing.assert_allclose(two[name], values, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.slow
