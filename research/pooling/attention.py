@@ -52,7 +52,7 @@ def attention_pool(
     layout = layouts.layout_of(x, mask=mask, segment_ids=segment_ids, num_segments=num_segments, sorted=sorted)
     wide = _wide(layout, x)
     logits = attention_logits(wide, hidden, score, gate)[..., None]
-    return softmax_monoid.mean(_summary(layout, logits, wide), empty).astype(x.dtype)
+    return softmax_monoid.pooled(layout, logits, wide, empty).astype(x.dtype)
 
 
 def attsets(
@@ -80,7 +80,7 @@ def attsets(
         checks.shape("bias", bias, (columns,))
         logits = logits + bias.reshape((1,) * (logits.ndim - 1) + (columns,))
     values = jnp.tile(wide, (1,) * (wide.ndim - 1) + (columns // channels,))
-    return softmax_monoid.mean(_summary(layout, jnp.tanh(logits) if tanh else logits, values), empty).astype(x.dtype)
+    return softmax_monoid.pooled(layout, jnp.tanh(logits) if tanh else logits, values, empty).astype(x.dtype)
 
 
 class AttentionPool(eqx.Module):
@@ -125,10 +125,6 @@ class AttSets(eqx.Module):
 def _wide(layout, x):
     """Elements in float32 at least, 0 where they take no part."""
     return layout.where(jnp.asarray(x).astype(jnp.promote_types(jnp.result_type(x), jnp.float32)), 0)
-
-
-def _summary(layout, logits, values):
-    return softmax_monoid.summary(layout, logits, values)
 
 
 def _uniform(key, shape, inputs):

@@ -117,7 +117,7 @@ def _std(layout, x):
 
 
 def _softmax(layout, x, beta):
-    return softmax_monoid.mean(softmax_monoid.summary(layout, _wide(beta, x) * x, x))
+    return softmax_monoid.pooled(layout, _wide(beta, x) * x, x)
 
 
 def _power(layout, x, p, eps):
@@ -126,18 +126,18 @@ def _power(layout, x, p, eps):
         return (_max if p > 0 else _min)(layout, floored)
     if isinstance(p, float) and p == 0:
         return jnp.exp(layout.sum(jnp.log(floored)) / _size(layout, x))
-    total = softmax_monoid.log_sum(softmax_monoid.summary(layout, _wide(p, x) * jnp.log(floored)))
+    total = softmax_monoid.log_total(layout, _wide(p, x) * jnp.log(floored))
     return jnp.exp((total - jnp.log(_size(layout, x))) / _row(p, x))
 
 
 def _gnp(layout, x, p, q, eps):
     size = layout.where(jnp.abs(x) + eps, 1)
-    total = softmax_monoid.log_sum(softmax_monoid.summary(layout, _wide(p, x) * jnp.log(size)))
+    total = softmax_monoid.log_total(layout, _wide(p, x) * jnp.log(size))
     return jnp.exp(total / _row(p, x) - _row(q, x) * jnp.log(_size(layout, x)))
 
 
 def _lme(layout, x, tau):
-    total = softmax_monoid.log_sum(softmax_monoid.summary(layout, x / _wide(tau, x)))
+    total = softmax_monoid.log_total(layout, x / _wide(tau, x))
     return _row(tau, x) * (total - jnp.log(_size(layout, x)))
 
 

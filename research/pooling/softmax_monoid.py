@@ -2,17 +2,23 @@
 
 A set may be cut into tiles or spread over devices; each part is summarised alone, and `combine` rescales to the larger
 of two maxima. The maximum only keeps exponentials in range: results do not depend on it, so no gradient passes it.
+
+`pooled` and `log_total` are the mean and the logarithm of whole sets; on a TPU flat sets in order have a kernel for it.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from research.core.types import Array, Float
+from research.pooling import segment_kernel
 from research.pooling.layouts import Layout
 
-__all__ = ["LOWEST", "Summary", "all_reduce", "combine", "identity", "log_sum", "mean", "summary"]
+__all__ = [
+    "LOWEST", "Summary", "all_reduce", "combine", "identity", "log_sum", "log_total", "mean", "pooled", "summary",
+]  # fmt: skip
 
 #: Maximum of nothing. Finite: the difference of two infinities is not a number.
 LOWEST = -1e30
@@ -67,3 +73,30 @@ def log_sum(whole: Summary, empty: float | Array = 0.0) -> Float[Array, "..."]:
     """log of the sum of exp(logit); `empty`, with zero gradient, where there are no elements."""
     nothing = whole.denominator == 0
     return jnp.where(nothing, empty, whole.top + jnp.log(jnp.where(nothing, 1, whole.denominator)))
+
+
+def pooled(
+    layout: Layout, logits: Float[Array, "..."], values: Float[Array, "..."], empty: float | Array = 0.0
+) -> Float[Array, "G D"]:
+    """`mean` of the `summary` of every set. Of flat sets in order, in float32, differentiable once and in reverse."""
+
+    def ours(logits, values):
+        return mean(summary(layout, logits, values), empty)
+
+    if not segment_kernel.serves(layout, logits, values):
+        return ours(logits, values)
+    kernel = functools.partial(segment_kernel.mean, layout, empty=empty)
+    return jax.lax.platform_dependent(logits, values, tpu=kernel, default=ours)
+
+
+def log_total(layout: Layout, logits: Float[Array, "..."], empty: float | Array = 0.0) -> Float[Array, "G D"]:
+    """`log_sum` of the `summary` of every set; differentiable as `pooled`."""
+
+    def ours(logits):
+        return log_sum(summary(layout, logits), empty)
+
+    if not segment_kernel.serves(layout, logits):
+        return ours(logits)
+    return jax.lax.platform_dependent(
+        logits, tpu=functools.partial(segment_kernel.log_sum, layout, empty=empty), default=ours
+    )
