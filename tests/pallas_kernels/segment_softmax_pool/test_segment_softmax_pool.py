@@ -95,7 +95,7 @@ def test_what_is_not_finite_stays_where_it_is(channels, impl):
             assert found[0][3, 0] == -np.inf
 
 
-@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize("impl", ["xla", pytest.param("pallas_interpret", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("channels", [False, True], ids=["elements", "channels"])
 def test_only_differences_of_scores_count(channels, impl):
     """To the bit, in values and slopes: scores are eighths, and 4,096 more are so too."""
