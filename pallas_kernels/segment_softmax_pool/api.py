@@ -33,7 +33,7 @@ def segment_softmax_pool(
     valid: jax.Array | None = None,
     impl: Impl | None = None,
 ) -> SegmentSoftmax:
-    """sum_i w_i value_i, w the softmax of the scores over the elements of a segment, and its logarithm of the sum.
+    """sum_i w_i value_i, w the softmax of the scores over the elements of a segment, and log sum_i exp(score_i).
 
     Args:
       scores: `[M]`, one for each element, or `[M, H]`, where head h weighs the h-th of H equal shares of the channels;

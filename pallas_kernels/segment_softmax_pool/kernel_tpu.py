@@ -80,9 +80,7 @@ def backward(scores, values, ids, valid, top, pull, lift, *, path=None, interpre
         of_scores, *of_values = channels_tpu.backward(block_of, code, scores, values, top, pull, lift, **options)
         return of_scores, of_values[0] if of_values else None
     numbers = jnp.pad(jnp.stack([_tiles(top, path), _tiles(lift, path)], axis=1), ((0, 0), (0, 6), (0, 0)))
-    of_scores, of_values = shared_tpu.backward(
-        block_of, code, _row(scores, path), values, pull, numbers, **options
-    )  # fmt: skip
+    of_scores, of_values = shared_tpu.backward(block_of, code, _row(scores, path), values, pull, numbers, **options)
     return of_scores[0, : scores.shape[0]], of_values
 
 

@@ -120,9 +120,9 @@ def _place(code, tile, path):
 
 
 def _diagonal(size):
-    return jax.lax.broadcasted_iota(jnp.int32, (size, size), 0) == jax.lax.broadcasted_iota(
-        jnp.int32, (size, size), 1
-    )  # fmt: skip
+    """Where a column's numbers go in a row, and the other way round."""
+    down, along = (jax.lax.broadcasted_iota(jnp.int32, (size, size), axis) for axis in range(2))
+    return down == along
 
 
 def _forward_kernel(block_of, code, scores, values, pooled, numbers, sums, part, tops, totals, *, path, calm):
@@ -178,9 +178,7 @@ def _forward_kernel(block_of, code, scores, values, pooled, numbers, sums, part,
         numbers[...] = jnp.concatenate([*lines, rest], axis=0)
 
 
-def _backward_kernel(
-    block_of, code, scores, values, pull, numbers, of_scores, of_values, *, path, num_segments
-):  # fmt: skip
+def _backward_kernel(block_of, code, scores, values, pull, numbers, of_scores, of_values, *, path, num_segments):
     k = pl.program_id(0)
     block = block_of[k]
     tile = k - block
