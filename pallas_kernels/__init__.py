@@ -9,5 +9,6 @@ nested_leaf: sums over the innermost children of many nodes, whose random number
 topk_route: the k largest of each row of biased scores, and how often each column was taken.
 segment_softmax_pool: softmax-weighted sums of the elements of many segments, with log-sum-exps, and their gradient.
 window_stats: pooling over windows by statistics that add up, and its gradient, each in one pass over memory.
+monoid_tree: balanced trees of a symmetric pair of GRU steps, all levels on the chip, and their gradients.
 vr_forb_game: the inner loop of variance-reduced forward-reflected-backward on a matrix game.
 """
