@@ -14,12 +14,12 @@ from jax.experimental.pallas import tpu as pltpu
 
 from pallas_kernels._blocks import LANES
 from pallas_kernels.monoid_tree import cell, nodes, steps
-from pallas_kernels.monoid_tree.plan import Plan, padded, plan
+from pallas_kernels.monoid_tree.plan import Plan, most_elements, padded, plan
 
 __all__ = ["forward", "monoid_tree", "unsupported"]
 
-_MOST_CHANNELS = 512
-_MOST_ELEMENTS = 1 << 15
+_MOST_CHANNELS = 256
+_PRECISIONS = (None, "default", "bfloat16", "highest", "float32")
 
 
 def unsupported(x, *rest):
@@ -29,10 +29,12 @@ def unsupported(x, *rest):
         return f"x is {x.dtype}, the kernel computes in float32"
     if jax.config.jax_enable_x64:
         return "64-bit types are on, and the kernel's loops would be counted in them"
+    if (setting := jax.config.jax_default_matmul_precision) not in _PRECISIONS:
+        return f"the default precision of products is {setting!r}, the kernel has one pass or all of float32"
     if x.shape[2] > _MOST_CHANNELS:
         return f"H={x.shape[2]} channels are more than {_MOST_CHANNELS}"
-    if x.shape[1] > _MOST_ELEMENTS:
-        return f"N={x.shape[1]} elements are more than {_MOST_ELEMENTS}"
+    if x.shape[1] > (most := most_elements(x.shape[2])):
+        return f"N={x.shape[1]} elements are more than {most}, with H={x.shape[2]} channels"
     return None
 
 
@@ -64,8 +66,8 @@ def forward(x, mask, *weights, keep=False, interpret=False, **sizes):
         out_shape=list(map(shape, outputs)),
         scratch_shapes=[
             *steps.weight_scratch(how),
-            *nodes.scratch(how.rows, how.tiles),
-            *nodes.scratch(2 * how.tops, how.tiles),
+            *nodes.scratch(how.rows, how.tiles + 1),
+            *nodes.scratch(2 * how.tops, how.tiles + 1),
         ],
         compiler_params=pltpu.CompilerParams(
             dimension_semantics=("parallel", "arbitrary"), vmem_limit_bytes=steps.LIMIT
@@ -79,8 +81,8 @@ def forward(x, mask, *weights, keep=False, interpret=False, **sizes):
 
 def _kernel(x, mask, *rest, plan: Plan, keep):
     given, roots, left, scratch = rest[:4], rest[4], rest[5 : 5 + keep], rest[5 + keep :]
-    weights = steps.packed(given, scratch[: cell.LEAVES])
-    work, top = nodes.Nodes.of(scratch[cell.LEAVES :], plan.tiles)
+    weights, scratch = steps.packed(given, scratch[: cell.LEAVES]), scratch[cell.LEAVES :]
+    work, top = nodes.two(scratch)
     k = pl.program_id(1)
     at = pl.multiple_of(k * plan.kept, plan.kept)
 

@@ -46,8 +46,8 @@ def backward(x, mask, *rest, interpret=False, **sizes):
         out_shape=[shape((how.groups * how.size, how.width)), *map(shape, sums)],
         scratch_shapes=[
             *steps.weight_scratch(how),
-            *nodes.scratch(2 * how.rows, how.tiles),
-            *nodes.scratch(2 * how.tops, how.tiles),
+            *nodes.scratch(2 * how.rows, how.tiles + 1),
+            *nodes.scratch(2 * how.tops, how.tiles + 1),
             *nodes.scratch(2 * how.rows, how.tiles),
             *nodes.scratch(2 * how.tops, how.tiles),
         ],
@@ -66,16 +66,17 @@ def backward(x, mask, *rest, interpret=False, **sizes):
 def _kernel(x, mask, *rest, plan: Plan):
     given, left, cotangent, slopes, rest = rest[:4], rest[4], rest[5], rest[6], rest[7:]
     sums, scratch = rest[: cell.LEAVES], rest[cell.LEAVES :]
-    weights = steps.packed(given, scratch[: cell.LEAVES])
-    work, top, work_down, top_down = nodes.Nodes.of(scratch[cell.LEAVES :], plan.tiles)
+    weights, scratch = steps.packed(given, scratch[: cell.LEAVES]), scratch[cell.LEAVES :]
+    up, down = scratch[: 2 * (plan.tiles + 1)], scratch[2 * (plan.tiles + 1) :]
+    (work, top), work_slopes, top_slopes = nodes.two(up), down[: plan.tiles], down[plan.tiles :]
     k = pl.program_id(1)
     at = pl.multiple_of(k * plan.kept, plan.kept)
 
-    def down(up, back, rows, depth):
+    def pull(tree, slopes, rows, depth):
         """From slopes of the level `depth` above `rows` rows to those of these rows."""
 
         def block(source, target, pairs):
-            nodes.pull(up, back, source, target, pairs, weights, cell.Weights.of(sums))
+            nodes.pull(tree, slopes, source, target, pairs, weights, cell.Weights.of(sums))
 
         nodes.levels(rows, depth, plan.block, block, down=True)
 
@@ -95,21 +96,21 @@ def _kernel(x, mask, *rest, plan: Plan):
         jax.lax.fori_loop(0, plan.chunks, marked, 0)
         nodes.copy(left, top.values, top.there)
         steps.upper(top, plan, weights)
-        nodes.copy(cotangent.at[0], top_down.values, at=nodes.first(plan.depth, plan.tops))
-        down(top, top_down, plan.tops, plan.depth)
+        nodes.copy(cotangent.at[0], top_slopes, at=nodes.first(plan.depth, plan.tops))
+        pull(top, top_slopes, plan.tops, plan.depth)
 
     @pl.when(steps.exists(plan))
     def _():
         nodes.mark(mask.at[k], work.there, plan.rows)
         nodes.copy(x, work.values, work.there)
 
-        def up(source, target, pairs):
+        def join(source, target, pairs):
             nodes.join(work, source, work, target, pairs, weights)
 
         # The last of the chunk's levels is known to the collections' first step.
-        nodes.levels(plan.rows, plan.levels - 1, plan.block, up)
+        nodes.levels(plan.rows, plan.levels - 1, plan.block, join)
         start = nodes.first(plan.levels, plan.rows)
-        for ref, above in zip(work_down.values, top_down.values, strict=True):
+        for ref, above in zip(work_slopes, top_slopes, strict=True):
             ref[pl.ds(start, plan.kept), :] = above[pl.ds(at, plan.kept), :]
-        down(work, work_down, plan.rows, plan.levels)
-        nodes.put(slopes, work_down.values, 0)
+        pull(work, work_slopes, plan.rows, plan.levels)
+        nodes.put(slopes, work_slopes, 0)

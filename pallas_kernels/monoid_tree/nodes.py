@@ -18,8 +18,7 @@ from jax.experimental.pallas import tpu as pltpu
 from pallas_kernels._blocks import LANES
 from pallas_kernels.monoid_tree import cell
 
-__all__ = ["Nodes", "copy", "first", "join", "levels", "mark", "mark_levels", "pull", "put", "scratch"]
-
+__all__ = ["Nodes", "copy", "first", "join", "levels", "mark", "mark_levels", "pull", "put", "scratch", "two"]
 
 #: Of marks that are turned at once: turning is slow, and several do not wait for each other.
 _LINES = 8
@@ -31,20 +30,15 @@ class Nodes(NamedTuple):
     values: tuple  # [rows, 128] for each register of channels
     there: object  # [rows, 128]
 
-    @classmethod
-    def of(cls, refs, tiles: int) -> list["Nodes"]:
-        """One after the other, as `scratch` has them."""
-        each = tiles + 1
-        return [cls(refs[n : n + tiles], refs[n + tiles]) for n in range(0, len(refs), each)]
 
-    def pair(self, start, count):
-        """Left and right ones of `count` pairs from row `start` on: a list of registers' arrays each."""
-        return ([value[pl.ds(start + side, count, stride=2), :] for value in self.values] for side in (0, 1))
+def scratch(rows: int, registers: int) -> list:
+    return [pltpu.VMEM((rows, LANES), jnp.float32) for _ in range(registers)]
 
 
-def scratch(rows: int, tiles: int) -> list:
-    """What `Nodes` are made of: values, then presence."""
-    return [pltpu.VMEM((rows, LANES), jnp.float32) for _ in range(tiles + 1)]
+def two(refs) -> tuple[Nodes, Nodes]:
+    """Of scratch for one after the other, values before presence."""
+    half = len(refs) // 2
+    return Nodes(refs[: half - 1], refs[half - 1]), Nodes(refs[half:-1], refs[-1])
 
 
 def first(level: int, rows: int) -> int:
@@ -111,7 +105,6 @@ def put(target, source: tuple, at, there=None) -> None:
 
 def mark(mask, there, rows: int) -> None:
     """Presence of `rows` leaves, from `mask`, `[.., 128]` with 128 leaves in a row."""
-
     count, lines = min(rows, LANES), max(1, rows // LANES)
     together = min(lines, _LINES)
 
@@ -142,6 +135,11 @@ def _registers(x):
     return [x[:, start : start + LANES] for start in range(0, x.shape[1], LANES)]
 
 
+def _pairs(values: tuple, start, count):
+    """Left and right ones of `count` pairs from row `start` on: a list of registers' arrays each."""
+    return ([value[pl.ds(start + side, count, stride=2), :] for value in values] for side in (0, 1))
+
+
 def _choices(nodes: Nodes, start, count):
     """Which pairs have both nodes, and the left one; and presence of what they are joined to."""
     left, right = (nodes.there[pl.ds(start + side, count, stride=2), :] for side in (0, 1))
@@ -150,7 +148,7 @@ def _choices(nodes: Nodes, start, count):
 
 def join(source: Nodes, start, target: Nodes, at, count: int, weights: cell.Weights) -> None:
     """`count` pairs from row `start` of the source on, to rows of the target from `at` on."""
-    a, b = source.pair(start, count)
+    a, b = _pairs(source.values, start, count)
     joined = _registers(cell.combine(_wide(a), _wide(b), weights))
     both, has_left, there = _choices(source, start, count)
     for value, new, left, right in zip(target.values, joined, a, b, strict=True):
@@ -158,19 +156,19 @@ def join(source: Nodes, start, target: Nodes, at, count: int, weights: cell.Weig
     target.there[pl.ds(at, count), :] = there
 
 
-def pull(up: Nodes, down: Nodes, start, at, count: int, weights: cell.Weights, of_weights: cell.Weights) -> None:
+def pull(up: Nodes, down: tuple, start, at, count: int, weights: cell.Weights, of_weights: cell.Weights) -> None:
     """Slopes of the `count` pairs from row `start` on, from those of their results from row `at` on.
 
-    `up` are nodes, all finite where absent, and `down` their slopes. `of_weights`, references, are added to.
+    `up` are nodes, finite where absent, and `down` rows of their slopes. `of_weights`, references, are added to.
     """
-    a, b = up.pair(start, count)
+    a, b = _pairs(up.values, start, count)
     both, has_left, there = _choices(up, start, count)
-    given = [value[pl.ds(at, count), :] for value in down.values]
+    given = [value[pl.ds(at, count), :] for value in down]
     through = _wide([jnp.where(both, part, 0) for part in given])
     da, db, found = cell.pull(_wide(a), _wide(b), through, weights)
     alone_left, alone_right = has_left & ~both, (there > 0) & ~has_left
     for side, (alone, slopes) in enumerate(((alone_left, da), (alone_right, db))):
-        for value, slope, direct in zip(down.values, _registers(slopes), given, strict=True):
+        for value, slope, direct in zip(down, _registers(slopes), given, strict=True):
             value[pl.ds(start + side, count, stride=2), :] = jnp.where(both, slope, jnp.where(alone, direct, 0))
     for ref, part in zip(jax.tree.leaves(of_weights), jax.tree.leaves(found), strict=True):
         ref[pl.ds(0, part.shape[0]), :] += part

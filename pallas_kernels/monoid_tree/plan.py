@@ -12,11 +12,11 @@ import jax
 from pallas_kernels import _blocks
 from pallas_kernels._blocks import LANES, SUBLANES
 
-__all__ = ["Plan", "padded", "plan"]
+__all__ = ["Plan", "most_elements", "padded", "plan"]
 
 _CHUNK = 2048  # rows of a step at most, of one register of channels
-_KEPT = 8192  # rows kept on the chip after the first levels at most, likewise
-_LEAST = 2 * SUBLANES  # rows of a chunk, so that a block of pairs fills registers
+_KEPT = 4096  # rows kept on the chip after the first levels at most, likewise
+_LEAST = 4 * SUBLANES  # rows of a chunk, so that pairs of its second level fill a register
 
 
 class Plan(NamedTuple):
@@ -63,6 +63,11 @@ def plan(groups: int, size: int, width: int, *, chunk: int = _CHUNK, kept: int =
     room = max(1, (kept << levels) // size)
     together = max(min(_power_above(groups), room), rows // size, 1)
     return Plan(size, width, tiles, groups, rows, levels, block, together, -(-groups // together))
+
+
+def most_elements(width: int) -> int:
+    """Of a collection, so that what is left of its chunks can be kept."""
+    return 4 * _power_below(_KEPT // -(-width // LANES))
 
 
 def _power_above(number: int) -> int:

@@ -14,7 +14,7 @@ __all__ = [
     "weight_specs",
 ]  # fmt: skip
 
-LIMIT = 56 << 20  # bytes that the compiler may use, of 64 MiB and more that every generation has
+LIMIT = 48 << 20  # bytes that the compiler may use, of 64 MiB and more that every generation has
 
 
 def chunk_spec(plan: Plan) -> pl.BlockSpec:

@@ -4,6 +4,7 @@ The operator is commutative to the bit. That it is associative is only learned: 
 `monoid.flip_rate`, since a small training loss says nothing of other orders and larger collections.
 GRU(input x, hidden h), with biases of both: r, z = sigma(x W + c + h R + d), n = tanh(x W_n + c_n + r (h R_n + d_n)),
 h' = (1 - z) n + z h.
+A TPU runs the tree of `pallas_kernels.monoid_tree`, forwards and backwards; so `lcm` has no derivatives of derivatives.
 Source: `ong:22`; `cho:14` for the GRU. Departure: absent elements are the formal identity, where the public
 implementation feeds rows of zeros through the GRU, so that a result depends on the largest set of its batch.
 """
@@ -12,6 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from pallas_kernels.monoid_tree import monoid_tree
 from research.core import validate as checks
 from research.core.types import Array, Bool, Float, Key
 from research.pooling import monoid
@@ -67,13 +69,24 @@ def combine(cell: GRUCell, a: Float[Array, "... H"], b: Float[Array, "... H"]) -
 
 
 def lcm(cell: GRUCell, x: Float[Array, "G N H"], mask: Bool[Array, "G N"]) -> Float[Array, "G H"]:
-    """The collection combined by a balanced tree; 0 for an empty one.
+    """The collection combined by a balanced tree; 0 for an empty one. Differentiable once, backwards.
 
     Raises:
       ValueError: D and H of the cell differ, or are not the width of `x`; a mask that is not boolean or not `[G, N]`.
     """
     checks.shape("cell.input_kernel", cell.input_kernel, (x.shape[-1], 3 * x.shape[-1]))
+    monoid.check_collections(x, mask)
+    if x.size == 0 or any(leaf.dtype != jnp.float32 for leaf in (x, *jax.tree.leaves(cell))):
+        return _by_levels(cell, x, mask)
+    return jax.lax.platform_dependent(cell, x, mask, tpu=_on_the_chip, default=_by_levels)
+
+
+def _by_levels(cell, x, mask):
     return monoid.tree_reduce(lambda a, b: combine(cell, a, b), x, mask)
+
+
+def _on_the_chip(cell, x, mask):
+    return monoid_tree(x, mask, cell.input_kernel, cell.hidden_kernel, cell.input_bias, cell.hidden_bias)
 
 
 def gru_fold(cell: GRUCell, x: Float[Array, "G N D"], mask: Bool[Array, "G N"]) -> Float[Array, "G H"]:
