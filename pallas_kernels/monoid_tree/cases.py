@@ -15,10 +15,13 @@ __all__ = ["cases", "examples", "gradient", "value"]
 
 
 def cases():
-    """Values of one collection of 1,024 and of one of 4,096; values and all derivatives of one of 1,024."""
+    """Values of one collection of 1,024 and of one of 2,048; values and all derivatives of one of 1,024.
+
+    Several chunks, as of 4,096, are not simulated on tpu7x; for other chips `shapes` has them.
+    """
     return (
         _case("n1024", value, 1024),
-        _case("n4096", value, 4096, slow=True),
+        _case("n2048", value, 2048, slow=True),
         _case("gradient", gradient, 1024, slow=True),
     )
 

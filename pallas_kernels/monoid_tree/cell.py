@@ -37,13 +37,14 @@ def padded(input_kernel, hidden_kernel, input_bias, hidden_bias, width: int):
     """Weights of a GRU for channels padded to `width` by zeros: `[width, 3 width]` and `[1, 3 width]`, twice each."""
     size = input_bias.shape[0] // 3
 
-    def gates(array):
-        apart = array.reshape(-1, 3, size)
-        whole = jnp.pad(apart, [(0, 0 if array.shape[0] == 1 else width - size), (0, 0), (0, width - size)])
+    def gates(array, rows):
+        whole = jnp.pad(array.reshape(-1, 3, size), [(0, rows), (0, 0), (0, width - size)])
         return whole.reshape(-1, 3 * width)
 
-    arrays = input_kernel, hidden_kernel, input_bias[None], hidden_bias[None]
-    return arrays if size == width else tuple(map(gates, arrays))
+    kernels, biases = (input_kernel, hidden_kernel), (input_bias[None], hidden_bias[None])
+    if size == width:  # as they are: padding nothing is an operation of its own all the same
+        return *kernels, *biases
+    return *(gates(kernel, width - size) for kernel in kernels), *(gates(bias, 0) for bias in biases)
 
 
 def pack(input_kernel, hidden_kernel, input_bias, hidden_bias) -> Weights:

@@ -1,8 +1,8 @@
 """How the rows of many trees are cut into steps of the grid, and the levels of a tree into passes.
 
 Collections are padded to a power of two of elements and lie row after row. A step holds a chunk of rows and does the
-first levels of it, as long as there are whole blocks of pairs to do; what is left of all chunks of some collections is
-kept on the chip, and the step with the last chunk does all other levels of these collections at once.
+first two levels of it in blocks of pairs; what is left of all chunks of some collections is kept on the chip, and the
+step with the last chunk does all other levels of these collections at once.
 """
 
 from typing import NamedTuple
@@ -35,7 +35,7 @@ class Plan(NamedTuple):
     @property
     def chunks(self) -> int:
         """Of the collections that are done together."""
-        return max(1, self.together * self.size // self.rows)
+        return self.together * self.size // self.rows
 
     @property
     def kept(self) -> int:
@@ -54,7 +54,11 @@ class Plan(NamedTuple):
 
 
 def plan(groups: int, size: int, width: int, *, chunk: int = _CHUNK, kept: int = _KEPT, block: int = 512) -> Plan:
-    """Cuts `groups` collections of `size` elements, a power of two; a chunk has `blocks` blocks of pairs and more."""
+    """Cuts `groups` collections of `size` elements, a power of two, of `width` channels, at most two registers of them.
+
+    Args:
+      chunk, kept, block: rows of a chunk, rows kept and pairs of a block at most, of one register; powers of two.
+    """
     tiles = -(-width // LANES)
     chunk, kept = (_power_below(rows // tiles) for rows in (chunk, kept))
     rows = max(_LEAST, min(chunk, _power_above(groups * size)))
