@@ -9,11 +9,17 @@ Limits: 16 H^2 operations an element with the weights packed as in `cell`, of 24
 channels the matrix unit of a v5e takes 2,000 cycles for 1,024 elements in one pass and their bytes 960, of a v6e 500
 and 560. The six exponentials or tanh of a pair take their unit 770 cycles for 1,024 elements.
 
-The compiler's estimate (libtpu 0.0.42.1; not a measurement), cycles per 1,024 elements of 128 channels, a fifth of
-them absent or none, of the whole public function with all that XLA does around the kernel; `shapes` makes the table.
+The compiler's estimate (libtpu 0.0.42.1; not a measurement), cycles of the whole public function for collections x
+elements of 128 channels, with all that XLA does around the kernel, whatever is absent; `shapes` makes more of it.
 
-                              v5e       v6e
-TABLE
+                                      v5e       XLA       v6e       XLA
+    value, 1 x 1,024                8,171    32,796     6,748    23,045
+    value, 1 x 4,096               20,749    71,599    15,534    49,570
+    value, 8 x 1,024               32,852    85,776    24,364    53,321
+    with derivatives, 1 x 1,024    28,920    99,343    22,290    65,818
+
+XLA with weights packed as here takes 65,206 and 50,784 for 1 x 4,096: what it spends is not in the products.
+
 Source: as `reference.py`.
 """
 
@@ -61,11 +67,10 @@ def forward(x, mask, *weights, keep=False, interpret=False, **sizes):
     how = plan(*x.shape, **sizes)
     lines = steps.lines(mask, how)
     shape = functools.partial(jax.ShapeDtypeStruct, dtype=x.dtype, manual_axis_type=jax.typeof(x).manual_axis_type)
-    outputs = {
-        (how.steps, how.together, how.width): pl.BlockSpec((1, how.together, how.width), lambda s, k: (s, 0, 0)),
-        (how.steps * how.tops, how.width): pl.BlockSpec((how.kept, how.width), lambda s, k: (s * how.chunks + k, 0)),
-    }
-    outputs = dict(list(outputs.items())[: 1 + keep])
+    outputs = [
+        ((how.steps, how.together, how.width), pl.BlockSpec((1, how.together, how.width), lambda s, k: (s, 0, 0))),
+        ((how.steps * how.tops, how.width), pl.BlockSpec((how.kept, how.width), lambda s, k: (s * how.chunks + k, 0))),
+    ][: 1 + keep]
     roots, *left = pl.pallas_call(
         functools.partial(_kernel, plan=how, keep=keep),
         grid=(how.steps, how.chunks),
@@ -74,8 +79,8 @@ def forward(x, mask, *weights, keep=False, interpret=False, **sizes):
             pl.BlockSpec((1, *lines.shape[1:]), lambda s, k: (s * how.chunks + k, 0, 0)),
             *steps.weight_specs(how),
         ],
-        out_specs=list(outputs.values()),
-        out_shape=list(map(shape, outputs)),
+        out_specs=[spec for _, spec in outputs],
+        out_shape=[shape(size) for size, _ in outputs],
         scratch_shapes=[
             *steps.weight_scratch(how),
             *nodes.scratch(how.rows, how.tiles + 1),

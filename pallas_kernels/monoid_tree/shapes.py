@@ -1,6 +1,7 @@
 """Cycles of the whole public function at several shapes, beside XLA's own schedule of the same.
 
-  python -m pallas_kernels.monoid_tree.shapes [--gradient] [--chips=v5e,v6e] [--shapes=1x4096x128,64x256x32]
+  python -m pallas_kernels.monoid_tree.shapes [--gradient] [--precision=highest] [--chips=v5e,v6e]
+                                              [--shapes=1x4096x128,64x256x32]
 
 Estimates of the compiler, not measurements. A shape is collections x elements x channels. A dash is where nothing was
 simulated: an estimate of 0 cycles is none.
@@ -21,6 +22,7 @@ _SHAPES = (
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gradient", action="store_true", help="value and all derivatives instead of the value")
+    parser.add_argument("--precision", default="default", choices=["default", "highest"], help="of products")
     parser.add_argument("--chips", default="v5e,v6e", help="separated by commas")
     parser.add_argument("--shapes", default=_SHAPES, help="collections x elements x channels, separated by commas")
     options = parser.parse_args(arguments)
@@ -29,16 +31,16 @@ def main(arguments: list[str] | None = None) -> int:
     print("| shape | " + " | ".join(f"{chip} | XLA | times" for chip in chips) + " |")
     print("|---" * (1 + 3 * len(chips)) + "|")
     for shape in options.shapes.split(","):
-        found = (_both(shape, chip, options.gradient) for chip in chips)
+        found = (_both(shape, chip, options) for chip in chips)
         print(f"| {shape} | " + " | ".join(map(_cells, found)) + " |", flush=True)
     return 0
 
 
-def _both(shape, chip, gradient):
-    return [_cycles(shape, chip, gradient, impl) for impl in ("pallas_tpu", "xla")]
+def _both(shape, chip, options):
+    return [_cycles(shape, chip, options, impl) for impl in ("pallas_tpu", "xla")]
 
 
-def _cycles(shape, chip, gradient, impl):
+def _cycles(shape, chip, options, impl):
     import jax
     import jax.numpy as jnp
 
@@ -48,9 +50,10 @@ def _cycles(shape, chip, gradient, impl):
     collections, elements, channels = map(int, shape.split("x"))
     args = api.abstract(collections, elements, channels)
     asked = cases.value
-    if gradient:
+    if options.gradient:
         asked, args = cases.gradient, (*args, jax.ShapeDtypeStruct((collections, channels), jnp.float32))
-    report = cost(lambda *args: asked(*args, impl=impl), args, chip)
+    with jax.default_matmul_precision(options.precision):
+        report = cost(lambda *args: asked(*args, impl=impl), args, chip)
     simulated = (
         report.fits and report.method.startswith("simulated") and all(kernel.cycles for kernel in report.kernels)
     )
