@@ -5,11 +5,13 @@
         --slices=1,4,1 --config.run.replicates=35840 --compile_only
     python -m experiments.aot --kernel=prequential_ridge --compare=xla
     python -m experiments.aot --kernel=prequential_ridge --sweep_blocks --write
+    python -m experiments.aot --all --only=regret,balancing/gap
 
 Compiles the very chunk that the experiment runs, sharded over a mesh as large as the topology, and reads the compiler's
 schedule. Needs the compiler's wheel (extra tpu; make gpu-lab for GPUs) and no device. Several configs and topologies
-give a line each. What was compiled before is looked up (--fresh for anew). Exit codes: 0 everything fits; 1 something
-does not, or cannot be compiled; 2 usage.
+give a line each; --all is every configs/*/*_pod.py on a v5e pod, a v6e pod and two of v5e, compiled and not simulated
+(--nocompile_only for both). What was compiled before is looked up (--fresh for anew). Exit codes: 0 everything fits;
+1 something does not, or cannot be compiled; 2 usage.
 """
 
 import itertools
@@ -20,7 +22,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from experiments.lib import backend
+from experiments.lib import backend, pods
 from experiments.lib import config as config_lib
 from experiments.lib import mesh as mesh_lib
 from experiments.lib.command import asks_for_help, parse, told
@@ -37,22 +39,30 @@ def _flags() -> flags.FlagValues:
     text, switch = flags.DEFINE_string, flags.DEFINE_boolean
     flags.DEFINE_multi_string("config", [], "Config file, path.py or path.py:arg; may be given several times. "
                               "--config.field=value changes a field of all of them.", flag_values=values)  # fmt: skip
+    switch("all", False, "Every pod config, each with as much for a chip as on the 256 that it is meant for.",
+           flag_values=values)  # fmt: skip
+    text("only", "", "With --all: families, or configs like balancing/gap, separated by commas, in this order.",
+         flag_values=values)  # fmt: skip
     text("kernel", "", "A kernel of pallas_kernels instead of a config: its cases, on one device.", flag_values=values)
     text("case", "", "With --kernel: this case alone.", flag_values=values)
     text("topology", "", f"Chips, separated by commas: {_POD} (default), v5e for one device, h100, h100:8. "
          f"With --kernel: {_CHIPS}.", flag_values=values)  # fmt: skip
     text("slices", "1", "Slices joined by the slower network: one number, or one for each topology.",
          flag_values=values)  # fmt: skip
-    text("mesh", "rep:-1", "Devices by axis, such as rep:-1 or rep:-1,data:4; -1 is the rest.", flag_values=values)
+    text("mesh", "", "Devices by axis, such as rep:-1 or rep:-1,data:4; -1 is the rest. By default the MESH of the "
+         "config's file, or rep:-1.", flag_values=values)  # fmt: skip
     flags.DEFINE_enum("compare", "", ["", "xla"], "Beside it, the same without Pallas kernels.", flag_values=values)
-    switch("compile_only", False, "Only whether it compiles and fits: no simulation, no times.", flag_values=values)
+    switch("compile_only", None, "Only whether it compiles and fits: no simulation, no times.", flag_values=values)
     switch("sweep_blocks", False, "Cost a kernel at every block size of its sweep().", flag_values=values)
-    switch("write", False, "With --sweep_blocks: write the best into pallas_kernels/tuned.", flag_values=values)
+    switch("write", False, "With --sweep_blocks: write the best into pallas_kernels/tuned. With --all: put the rows "
+           "into configs/README.md.", flag_values=values)  # fmt: skip
     switch("details", False, "Everything about each program, even where there are several.", flag_values=values)
     text("json", "", 'File for the whole reports; "-" for stdout, instead of the tables.', flag_values=values)
     text("csv", "", 'File for one row per report; "-" for stdout, instead of the tables.', flag_values=values)
     flags.DEFINE_integer("jobs", min(2, os.cpu_count() or 1), "Compilations at a time.", lower_bound=1,
                          flag_values=values)  # fmt: skip
+    flags.DEFINE_float("limit_seconds", 600.0, "What takes the compiler longer is given up.", lower_bound=1.0,
+                       flag_values=values)  # fmt: skip
     switch("fresh", False, "Compile anew what was compiled before.", flag_values=values)
     return values
 
@@ -70,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         backend.prepare_environment()
         if values.sweep_blocks:
             return _sweep(values)
+        if values.all:
+            return _all(values)
         jobs = _kernel_jobs(values) if values.kernel else _program_jobs(values, overrides)
         _check_compilers([job.target for job in jobs])
         return _answer(jobs, values)
@@ -78,14 +90,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check(values, overrides) -> None:
-    if bool(values.config) == bool(values.kernel):
-        raise UsageError("give --config=configs/... (a program) or --kernel=... (a kernel alone).")
-    if values.kernel and overrides:
+    if bool(values.config) + bool(values.kernel) + values.all != 1:
+        raise UsageError("give --config=configs/... (a program), --kernel=... (a kernel alone) or --all (pod configs).")
+    if overrides and not values.config:
         raise UsageError(f"--config.{next(iter(overrides))} needs --config.")
+    if values.only and not values.all:
+        raise UsageError("--only chooses among the pod configs of --all.")
+    if values.all and (values.mesh or values.compare or values.details):
+        raise UsageError("--all goes without --mesh (a config's MESH is taken), --compare and --details.")
+    if values.all and values.slices != "1" and not values.topology:
+        raise UsageError("--slices needs --topology.")
     if values.case and (values.sweep_blocks or not values.kernel):
         raise UsageError("--case is one of a kernel's cases; it goes with --kernel alone.")
-    if values.write and not values.sweep_blocks:
-        raise UsageError("--write writes what --sweep_blocks finds; give both.")
+    if values.write and not (values.sweep_blocks or values.all):
+        raise UsageError("--write writes what --sweep_blocks or --all finds; give both.")
     if values.sweep_blocks and not values.kernel:
         raise UsageError("--sweep_blocks needs --kernel=...")
     if values.json == "-" == values.csv:
@@ -127,17 +145,18 @@ def _program_jobs(values, overrides) -> list:
     from experiments.lib import aot_jobs
 
     configs = [(reference, config_lib.resolve(reference, overrides).config) for reference in values.config]
-    sizes = mesh_lib.parse(values.mesh)
+    sizes = {reference: mesh_lib.parse(values.mesh or pods.find(reference).mesh) for reference in values.config}
     for reference, config in configs:
         _check_experiment(reference, config)
     targets = _targets(values, _POD)
     parsed = [aot_jobs.parse_target(*target) for target in targets]
-    reps = [mesh_lib.abstract(sizes, target.devices, str(target)).shape["rep"] for target in parsed]
-    for (reference, config), (target, rep) in itertools.product(configs, zip(parsed, reps, strict=True)):
-        _check_replicates(reference, config.run.replicates, str(target), rep, math.lcm(*reps))
-    options = {"simulate": not values.compile_only, "fresh": values.fresh}
+    for reference, config in configs:
+        reps = [mesh_lib.abstract(sizes[reference], found.devices, str(found)).shape["rep"] for found in parsed]
+        for found, rep in zip(parsed, reps, strict=True):
+            _check_replicates(reference, config.run.replicates, str(found), rep, math.lcm(*reps))
+    options = {"simulate": not values.compile_only, "fresh": values.fresh, "limit": values.limit_seconds}
     return [
-        aot_jobs.ProgramJob(reference, overrides, target, sizes, impl, **options)
+        aot_jobs.ProgramJob(reference, overrides, target, sizes[reference], impl, **options)
         for reference, target in itertools.product(values.config, targets)
         for impl in ((None, "xla") if values.compare else (None,))
     ]
@@ -184,8 +203,9 @@ def _kernel_jobs(values) -> list:
     if values.case and values.case not in known:
         raise UsageError(f"{kernel} has no case {values.case}; there are {', '.join(known)}.")
     names, targets = [values.case] if values.case else known, _single_devices(values)
+    options = {"simulate": not values.compile_only, "fresh": values.fresh, "limit": values.limit_seconds}
     return [
-        aot_jobs.KernelJob(kernel, name, target, impl, simulate=not values.compile_only, fresh=values.fresh)
+        aot_jobs.KernelJob(kernel, name, target, impl, **options)
         for name, target in itertools.product(names, targets)
         for impl in (("kernel", "xla") if values.compare else ("kernel",))
     ]
@@ -215,6 +235,15 @@ def _answer(jobs, values) -> int:
     for answer in problems:
         told(RunError(f"{answer.job}: {answer.problem}"))
     return RunError.exit_code if problems else 0
+
+
+def _all(values) -> int:
+    from experiments.lib import aot_pods
+
+    chosen = pods.selected(pods.pods(), filter(None, values.only.replace(" ", "").split(",")))
+    targets = _targets(values, "") if values.topology else list(aot_pods.TARGETS)
+    _check_compilers(targets)
+    return aot_pods.compile_all(chosen, targets, values)
 
 
 def _sweep(values) -> int:

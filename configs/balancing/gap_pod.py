@@ -23,7 +23,7 @@ def get_config(arg=""):
     c.run = {
         "num_steps": 16 if quick else 1024,
         "chunk": 1,
-        "replicates": 2 if quick else 64,
+        "replicates": 2 if quick else 256,
         "timings": 1 if quick else 20,
         "solve": quick,
     }

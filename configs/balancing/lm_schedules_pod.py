@@ -2,7 +2,7 @@
 
   python -m experiments.balancing.lm_schedules --config=configs/balancing/lm_schedules_pod.py \
       --config.problem.source=TOKENS.bin --mesh=data:32,model:8
-  python -m experiments.aot --config=configs/balancing/lm_schedules_pod.py --topology=v5e:16x16 --mesh=data:32,model:8
+  python -m experiments.aot --config=configs/balancing/lm_schedules_pod.py --topology=v5e:16x16
 Expected (second-hand, `wang:24`, Table 2, after 100 B tokens): MaxVio on the validation set 0.04 with the sign rule
 against 0.72 with the auxiliary loss, at a perplexity of 9.50 against 9.56; this run sees 10 B tokens. TOKENS.bin holds
 uint16 tokens of a vocabulary of 32,064; the first 4.3 billion are kept, split over all devices. The gate, its
@@ -13,6 +13,8 @@ its sigmoid gate: append ":pod3b". With the auxiliary loss: configs/balancing/sw
 import ml_collections as mlc
 
 ARGS = ("quick", "pod3b")
+MESH = "data:-1,model:8"
+GROWS = ("problem.stripes", "run.batch_size", "run.windows")
 
 
 def get_config(arg=""):

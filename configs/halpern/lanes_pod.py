@@ -6,6 +6,9 @@ Expected: lanes are nearly free until the device is full, with shared coins. Smo
 
 import ml_collections as mlc
 
+# It is about the clock of one chip; on a slice all of them would do the same.
+MESH, GROWS = "data:-1", ()
+
 
 def get_config(arg=""):
     quick = arg == "quick"

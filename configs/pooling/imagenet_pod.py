@@ -2,7 +2,7 @@
 
   python -m experiments.pooling.imagenet --config=configs/pooling/imagenet_pod.py \
       --config.problem.source=FOLDER --mesh=data:256
-  python -m experiments.aot --config=configs/pooling/imagenet_pod.py --topology=v5e:16x16 --mesh=data:256
+  python -m experiments.aot --config=configs/pooling/imagenet_pod.py --topology=v5e:16x16
 FOLDER holds train_images.npy, uint8 [n, 256, 256, 3], train_labels.npy, and the same of validation; the first 1,280,000
 pictures are kept, split over all devices. Any kind: --config.algo.kind=max. Smaller: ":resnet18"; the mixer:
 ":poolformer". Published: PoolFormer-S12 77.2 % (`yu:22`, 300 epochs with more augmentation than here); ResNet-18 and 50
@@ -13,6 +13,8 @@ append ":quick".
 import ml_collections as mlc
 
 ARGS = ("quick", "resnet18", "poolformer")
+MESH = "data:-1"
+GROWS = ("problem.stripes", "run.batch_size", "run.windows")
 
 
 def get_config(arg=""):

@@ -6,6 +6,9 @@ Expected: PoNet's time is that of reading its inputs; attention's grows as the s
 
 import ml_collections as mlc
 
+# It is about the clock of one chip; on a slice all of them would do the same.
+MESH, GROWS = "data:-1", ()
+
 
 def get_config(arg=""):
     quick = arg == "quick"

@@ -1,4 +1,4 @@
-"""Parity and second minimum on a slice: 64 seeds, sets of 2 to 64, tested on up to 4,096.
+"""Parity and second minimum on a slice: 256 seeds, sets of 2 to 64, tested on up to 4,096.
 
   python -m experiments.pooling.parity --config=configs/pooling/parity_pod.py --mesh=rep:-1
 Expected: as configs/pooling/paper_parity.py, with narrower intervals. Smoke: append ":quick".
@@ -22,7 +22,7 @@ def get_config(arg=""):
         "batch": 64 if quick else 256, "learning_rate": 3e-3, "clip": 1.0, "penalty": 0.0,
     }  # fmt: skip
     c.run = {
-        "num_steps": 20 if quick else 10_000, "chunk": 10 if quick else 500, "replicates": 2 if quick else 64,
+        "num_steps": 20 if quick else 10_000, "chunk": 10 if quick else 500, "replicates": 2 if quick else 256,
         "sizes": (4, 8) if quick else (64, 256, 1024, 4096), "sets": 64 if quick else 512,
         "far": 64 if quick else 65_536, "far_sets": 32, "far_methods": METHODS,
     }  # fmt: skip

@@ -51,6 +51,7 @@ class ProgramJob(NamedTuple):
       impl: which implementation every operation is traced with; None for the best on the target.
       simulate: whether cycles are asked for, or only that it compiles.
       fresh: compile even what was compiled before.
+      limit: seconds that the compiler may take for each attempt; tracing comes before.
     """
 
     reference: str
@@ -60,6 +61,7 @@ class ProgramJob(NamedTuple):
     impl: str | None = None
     simulate: bool = True
     fresh: bool = False
+    limit: float = 600.0
 
     def __str__(self):
         return f"{self.reference} on {parse_target(*self.target)}" + (f" by {self.impl}" if self.impl else "")
@@ -73,6 +75,7 @@ class KernelJob(NamedTuple):
       target: as in `ProgramJob`.
       impl: "kernel", or "xla" for the case's peer.
       point: position in the kernel's `sweep()`; None for one of its `cases()`.
+      simulate, fresh, limit: as in `ProgramJob`.
     """
 
     kernel: str
@@ -82,6 +85,7 @@ class KernelJob(NamedTuple):
     point: int | None = None
     simulate: bool = True
     fresh: bool = False
+    limit: float = 600.0
 
     def __str__(self):
         return f"{self.kernel}, case {self.case} on {parse_target(*self.target)}" + (" by xla" * (self.impl == "xla"))
@@ -159,7 +163,7 @@ def _kernel(job: KernelJob):
 
     case, target = case_of(job), parse_target(*job.target)
     if job.simulate and not isinstance(target, Gpus):
-        return marginal.cost(case, job.impl, target, fresh=job.fresh)
+        return marginal.cost(case, job.impl, target, fresh=job.fresh, timeout=job.limit)
     fn, args, _ = case.side(job.impl)
     return _compiled(job, fn, args, target, None)
 
@@ -167,9 +171,10 @@ def _kernel(job: KernelJob):
 def _compiled(job, fn, args, target, mesh):
     from pallas_kernels import _lab
 
+    options = {"fresh": job.fresh, "timeout": job.limit}
     if isinstance(target, Gpus):
-        return _lab.compile_for(fn, args, target.name, mesh, fresh=job.fresh)
-    return (_lab.cost if job.simulate else _lab.compile_for)(fn, args, target, mesh, fresh=job.fresh)
+        return _lab.compile_for(fn, args, target.name, mesh, **options)
+    return (_lab.cost if job.simulate else _lab.compile_for)(fn, args, target, mesh, **options)
 
 
 def run(jobs: Sequence[ProgramJob | KernelJob], processes: int) -> Iterator[Answer]:

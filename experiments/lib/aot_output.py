@@ -17,7 +17,7 @@ from experiments.lib.aot_jobs import Answer, ProgramJob, case_of, parse_target
 from experiments.lib.errors import RunError
 from experiments.lib.tables import Table, csv_text
 
-__all__ = ["console", "progress", "row", "save", "show"]
+__all__ = ["console", "csv_rows", "progress", "row", "save", "show"]
 
 _WIDTH = 160  # of what is not a terminal
 
@@ -50,11 +50,15 @@ def show(answers: Sequence[Answer], values) -> None:
         for part in _tables(answers, everything=values.details):
             console().print(part)
     if values.csv:
-        rows = [row(answer) for answer in answers]
-        header = tuple(dict.fromkeys(name for one in rows for name in one))
-        save(values.csv, csv_text(Table(header, tuple(tuple(one.get(name) for name in header) for one in rows))))
+        save(values.csv, csv_rows([row(answer) for answer in answers]))
     if values.json:
         save(values.json, json.dumps([_plain(answer) for answer in answers], indent=1) + "\n")
+
+
+def csv_rows(rows: Sequence[dict[str, Any]]) -> str:
+    """A column for every field that any of the rows has."""
+    header = tuple(dict.fromkeys(name for one in rows for name in one))
+    return csv_text(Table(header, tuple(tuple(one.get(name) for name in header) for one in rows)))
 
 
 def save(path: str, text: str) -> None:

@@ -1,8 +1,8 @@
 """TPU generations, their limits, and the slices that can be rented: what a roofline and a topology name mean.
 
-Peaks and bandwidths are the vendor's published figures, per JAX device. Clocks are inferred from peak and matrix-unit
-size (tpu7x's is unsure). `available` was read from the compiler's own out-of-memory message, issue slots from the
-header of its dumped schedules.
+Peaks and bandwidths are the vendor's published figures, per JAX device; v4's network is taken to be v5p's. Clocks are
+inferred from peak and matrix-unit size (tpu7x's is unsure). `available` was read from the compiler's own out-of-memory
+message, issue slots from the header of its dumped schedules.
 """
 
 import itertools
@@ -39,6 +39,7 @@ class Chip(NamedTuple):
     flops: float  # per second, bfloat16 products with float32 sums
     bandwidth: float  # HBM bytes per second
     links: float  # bytes per second out of the device over all its links to other chips
+    network: float  # bytes per second that reach the device from other slices, its share of the host's cards
     available: float  # bytes of HBM that a program may use
     cores: int  # devices of one chip
     largest: tuple[int, ...]  # the whole pod, in chips
@@ -63,11 +64,11 @@ _DEEP = Slots(mxu=2, valu=4, xlu=2, eup=1, load=3, store=2)
 CHIPS = {
     chip.name: chip
     for chip in (
-        Chip("v4", 1.05e9, 137e12, 614e9, 150e9, 15.25 * GIB, 2, (16, 16, 16), _V4, simulated=False),
-        Chip("v5e", 1.5e9, 197e12, 819e9, 200e9, 15.75 * GIB, 1, (16, 16), _BROAD),
-        Chip("v5p", 1.75e9, 459e12, 2765e9, 600e9, 95.74 * GIB, 1, (16, 20, 28), _BROAD, tensor_cores=2),
-        Chip("v6e", 1.75e9, 918e12, 1640e9, 448e9, 31.25 * GIB, 1, (16, 16), _DEEP),
-        Chip("tpu7x", 2.2e9, 1153e12, 3690e9, 300e9, 94.75 * GIB, 2, (16, 16, 36), _DEEP),
+        Chip("v4", 1.05e9, 137e12, 614e9, 150e9, 3.125e9, 15.25 * GIB, 2, (16, 16, 16), _V4, simulated=False),
+        Chip("v5e", 1.5e9, 197e12, 819e9, 200e9, 3.125e9, 15.75 * GIB, 1, (16, 16), _BROAD),
+        Chip("v5p", 1.75e9, 459e12, 2765e9, 600e9, 6.25e9, 95.74 * GIB, 1, (16, 20, 28), _BROAD, tensor_cores=2),
+        Chip("v6e", 1.75e9, 918e12, 1640e9, 448e9, 12.5e9, 31.25 * GIB, 1, (16, 16), _DEEP),
+        Chip("tpu7x", 2.2e9, 1153e12, 3690e9, 300e9, 6.25e9, 94.75 * GIB, 2, (16, 16, 36), _DEEP),
     )
 }
 

@@ -11,13 +11,14 @@ from pallas_kernels._lab.chips import target as parse_target
 from pallas_kernels._lab.export import Program, export
 from pallas_kernels._lab.report import LabError, Report, from_json, to_json
 
-__all__ = ["compile_for", "cost"]
+__all__ = ["SECONDS", "compile_for", "cost"]
 
-_SECONDS = 600.0
+#: That one attempt of the compiler may take.
+SECONDS = 600.0
 
 
 def compile_for(
-    fn: Callable, args: tuple, target: str | Target, mesh=None, *, fresh: bool = False, timeout: float = _SECONDS
+    fn: Callable, args: tuple, target: str | Target, mesh=None, *, fresh: bool = False, timeout: float = SECONDS
 ) -> Report | gpu.GpuReport:
     """Compiles `fn(*args)` for devices that are not there: does it compile, fit, and communicate how much.
 
@@ -44,7 +45,7 @@ def compile_for(
 
 
 def cost(
-    fn: Callable, args: tuple, target: str | Target, mesh=None, *, fresh: bool = False, timeout: float = _SECONDS
+    fn: Callable, args: tuple, target: str | Target, mesh=None, *, fresh: bool = False, timeout: float = SECONDS
 ) -> Report:
     """`compile_for` with the compiler's simulation of its final schedule: cycles, bundles, units, spills.
 

@@ -8,7 +8,9 @@ from pallas_kernels._lab.report import Report, Roofline
 __all__ = ["cost"]
 
 
-def cost(case: Case, impl: str, target: str | Target, *, fresh: bool = False) -> Report:
+def cost(
+    case: Case, impl: str, target: str | Target, *, fresh: bool = False, timeout: float = costing.SECONDS
+) -> Report:
     """Costs one side of a case, "kernel" or "xla"; with `case.shorter`, the kernel's difference of two lengths.
 
     Returns:
@@ -19,10 +21,10 @@ def cost(case: Case, impl: str, target: str | Target, *, fresh: bool = False) ->
       LabError: as `costing.cost`.
     """
     fn, args, _ = case.side(impl)
-    report = costing.cost(fn, args, target, fresh=fresh)
+    report = costing.cost(fn, args, target, fresh=fresh, timeout=timeout)
     if impl == "xla" or case.shorter is None or report.cycles is None:
         return report
-    less = costing.cost(fn, case.shorter, target, fresh=fresh)
+    less = costing.cost(fn, case.shorter, target, fresh=fresh, timeout=timeout)
     return _difference(report, less) if less.fits else less
 
 

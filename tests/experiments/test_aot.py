@@ -73,8 +73,8 @@ def printed(renderable) -> str:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give --config=configs/... (a program) or --kernel=... (a kernel alone)."),
-        ([POD, "--kernel=prequential_ridge"], "give --config=configs/... (a program) or --kernel="),
+        ([], "give --config=configs/... (a program), --kernel=... (a kernel alone) or --all (pod"),
+        ([POD, "--kernel=prequential_ridge"], "give --config=configs/... (a program), --kernel="),
         (["--config=configs/regret/medical_pd.py"], "no config configs/regret/medical_pd.py; nearest: configs/"),
         ([POD, "--config.run.replicate=8"], "no field config.run.replicate; nearest: config.run.replicates."),
         ([POD, "--roto=1"], "Unknown command line flag 'roto'"),
@@ -103,7 +103,7 @@ def printed(renderable) -> str:
         (["--kernel=prequential_ridge", "--topology=v5e:2x2"], "a kernel is costed on one device: --topology=v5e, got"),
         (["--kernel=prequential_ridge", "--config.seed=1"], "--config.seed needs --config."),
         ([POD, "--sweep_blocks"], "--sweep_blocks needs --kernel"),
-        ([POD, "--write"], "--write writes what --sweep_blocks finds"),
+        ([POD, "--write"], "--write writes what --sweep_blocks or --all finds"),
         ([POD, "--json=-", "--csv=-"], "only one of --json and --csv can go to stdout."),
         ([POD, "--compare=cuda"], "flag --compare=cuda"),
     ],
