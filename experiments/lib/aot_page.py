@@ -13,7 +13,7 @@ from experiments.lib.config import CHECKOUT
 from experiments.lib.pods import pods
 from experiments.lib.tables import Table, markdown_text
 
-__all__ = ["PAGE", "STORE", "Page", "read", "stored", "with_table"]
+__all__ = ["PAGE", "STORE", "Page", "read", "renewed", "stored", "with_table"]
 
 STORE, PAGE = CHECKOUT / "configs" / "pods.json", CHECKOUT / "configs" / "README.md"
 _BEGIN, _END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
@@ -65,13 +65,18 @@ def stored(compiler: str, jax: str) -> Page:
 
 
 def with_table(page: Page, text: str) -> str:
-    """The text with the table between its marks renewed."""
-    before, _, rest = text.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
+    """The text of `PAGE` with the table of its rows, and why some have none."""
     failed = [f"- {one['config']} on {one['target']}: {one['why_not']}" for one in page.rows if not one["fits"]]
     parts = [
         f"{page.compiler}, jax {page.jax}, {page.date}: {summary(page.rows)}\n",
         markdown_text(Table(HEADER, tuple(map(cells, page.rows)))),
         *(["Those that do not:\n", "\n".join(failed) + "\n"] if failed else []),
     ]
-    return f"{before}{_BEGIN}\n" + "\n".join(parts) + f"\n{_END}{after}"
+    return renewed(text, "\n".join(parts))
+
+
+def renewed(text: str, table: str) -> str:
+    """The text with what stands between its two marks replaced."""
+    before, _, rest = text.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    return f"{before}{_BEGIN}\n{table}\n{_END}{after}"

@@ -29,8 +29,8 @@ __all__ = ["HEADER", "MODEL", "TARGETS", "cells", "compile_all", "jobs", "row", 
 TARGETS = (("v5e:16x16", 1), ("v6e:16x16", 1), ("v5e:16x16", 2))
 MODEL = (
     "Of one chip and one step. Times are a model, not measurements: experiments/lib/step_time.py, on the compiler's "
-    "quick estimate of each operation, or (*) on its simulation. >: loops whose rounds depend on data are counted once; "
-    "<: of loops that data can end all rounds are counted, and of conditionals all branches; ~: both."
+    "quick estimate of each operation, or (*) on its simulation. >: loops whose rounds depend on data are counted "
+    "once; <: of loops that data can end all rounds are counted, and of conditionals all branches; ~: both."
 )
 HEADER = ("config", "target", "fits", "HBM", "flops", "collectives", "their bytes", "step", "bound by", "compile s")
 _LIMITS = {"schedule": "schedule", "mxu": "matrix unit", "hbm": "HBM", "links": "links", "network": "network"}

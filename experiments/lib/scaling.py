@@ -1,0 +1,182 @@
+"""Weak and strong scaling on paper: one pod config of each family on 1, 16, 256 and 4,096 chips of v5e.
+
+Every point is compiled for its number of chips, and its step time is `step_time` of what the compiler counts, plus what
+the driver waits for: the metrics of a chunk, which one host fetches.
+
+    weak     what `GROWS` names is in proportion to the chips: each has as much to do.  efficiency(P) = T(1) / T(P)
+    strong   the config as it is, what 256 chips are meant for, split further.  efficiency(P) = p T(p) / (P T(P))
+
+p is the least number of chips that it fits on. Replicates are not split: a chip has ceil(R / P) of them, and chips
+without one idle. Where nothing could be compiled the point follows from another by the rules of `curve`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from experiments.lib import backend
+from experiments.lib import config as config_lib
+from experiments.lib import mesh as mesh_lib
+from experiments.lib import step_time as step_time_lib
+from experiments.lib.aot_jobs import Answer, ProgramJob, parse_target
+from experiments.lib.pods import CHIPS, Pod
+from experiments.lib.step_time import StepTime, Work
+from pallas_kernels._lab.report import Collective
+
+__all__ = [
+    "HOST_BANDWIDTH", "MODES", "TARGETS", "Estimate", "Point", "curve", "efficiencies", "jobs", "metric_bytes", "point",
+    "stop",
+]  # fmt: skip
+
+#: Number of chips -> what is compiled for.
+TARGETS = {1: ("v5e", 1), 16: ("v5e:4x4", 1), 256: ("v5e:16x16", 1), 4096: ("v5e:16x16", 16)}
+MODES = ("weak", "strong")
+#: Bytes per second into the host that writes the run directory: two cards of 100 Gbit/s (the vendor's v5e page).
+HOST_BANDWIDTH = 25e9
+
+
+class Point(NamedTuple):
+    """One config, compiled for one number of chips.
+
+    Attributes:
+      config: name of the pod config.
+      mode: "weak" or "strong".
+      why_not: None, or why there is no work.
+      work: of one chip in a step.
+      metric_bytes: that the host fetches per step.
+    """
+
+    config: str
+    mode: str
+    chips: int
+    why_not: str | None
+    work: Work | None
+    metric_bytes: float
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON holds it; collectives of one kind and group together."""
+        work = None
+        if self.work is not None:
+            work = self.work._asdict() | {"collectives": [list(c) for c in _together(self.work.collectives)]}
+        return self._asdict() | {"work": work}
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> Point:
+        """From JSON."""
+        work = plain["work"]
+        if work is not None:
+            work = Work(**work | {"collectives": tuple(Collective(*each) for each in work["collectives"])})
+        return cls(**plain | {"work": work})
+
+
+class Estimate(NamedTuple):
+    """A point of a curve.
+
+    Attributes:
+      time: of a step.
+      host: seconds a step that the driver waits for metrics.
+      compiled: whether for this number of chips.
+    """
+
+    chips: int
+    time: StepTime
+    host: float
+    compiled: bool
+
+    @property
+    def seconds(self) -> float:
+        return self.time.seconds + self.host
+
+    @property
+    def bound(self) -> str:
+        """A field of `StepTime`, or "host"."""
+        most = self.time.bound
+        return "host" if self.host > getattr(self.time, most) else most
+
+
+def jobs(pod: Pod, **options) -> Iterator[tuple[str, int, ProgramJob]]:
+    """(mode, chips, job) of every point."""
+    sizes = mesh_lib.parse(pod.mesh)
+    for mode in MODES:
+        for chips, target in TARGETS.items():
+            mesh = {axis: min(size, chips) for axis, size in sizes.items()}
+            overrides = pod.on(chips) if mode == "weak" else _split(pod, chips)
+            yield mode, chips, ProgramJob(pod.reference, overrides, target, mesh, simulate=False, **options)
+
+
+def _split(pod: Pod, chips: int) -> dict[str, Any]:
+    """Overrides that leave the work as it is; replicates are rounded up to what is the same for every chip."""
+    replicates = config_lib.resolve(pod.reference).config.run.replicates
+    if pod.grows != ("run.replicates",) or replicates % chips == 0:
+        return {}
+    return {"run.replicates": math.ceil(replicates / chips) * chips}
+
+
+def metric_bytes(pod: Pod) -> float:
+    """Of all replicates, per step, as the config stands; traces its program."""
+    import jax
+
+    config = config_lib.resolve(pod.reference).config
+    backend.configure(config.numerics, compile_cache="off")
+    mesh = mesh_lib.abstract(mesh_lib.parse(pod.mesh), CHIPS, "a pod")
+    program = importlib.import_module(f"experiments.{config.experiment}").program(config, mesh)
+    _, metrics = jax.eval_shape(program.advance, *program.abstract_args)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(metrics)) / config.run.chunk
+
+
+def point(pod: Pod, mode: str, chips: int, answer: Answer, metric_bytes: float) -> Point:
+    """What a compilation says; `metric_bytes` per step as the config stands."""
+    config = config_lib.resolve(pod.reference, answer.job.overrides).config
+    replicates = config_lib.resolve(pod.reference).config.run.replicates
+    metric_bytes *= config.run.replicates / replicates
+    if answer.problem:
+        return Point(pod.name, mode, chips, answer.problem, None, metric_bytes)
+    work = step_time_lib.work(answer.report, parse_target(*answer.job.target).chip, config.run.chunk)
+    return Point(pod.name, mode, chips, None, work, metric_bytes)
+
+
+def _together(collectives: Sequence[Collective]) -> list[Collective]:
+    """Those alike in everything but their calls are one."""
+    found: dict[tuple, Collective] = {}
+    for one in collectives:
+        key = one.kind, one.bytes, one.group, one.algorithm
+        before = found.get(key, one._replace(name="", calls=0.0))
+        found[key] = before._replace(calls=before.calls + one.calls)
+    return list(found.values())
+
+
+def curve(points: Sequence[Point], mode: str) -> list[Estimate]:
+    """Estimates by the number of chips, of one config and mode; where it fits only.
+
+    A number of chips that could not be compiled has the estimate of the next smaller one where no chip talks to
+    another, because a chip then runs the same program; otherwise, in a strong curve, because more chips have nothing
+    to do; and none in a weak one.
+    """
+    found: list[Estimate] = []
+    for one in sorted((p for p in points if p.mode == mode), key=lambda p: p.chips):
+        if one.work is not None:
+            target = parse_target(*TARGETS[one.chips])
+            time = step_time_lib.step_time(one.work, target)
+            found.append(Estimate(one.chips, time, one.metric_bytes / HOST_BANDWIDTH, True))
+        elif found and (mode == "strong" or found[-1].time.communication == 0.0):
+            host = one.metric_bytes / HOST_BANDWIDTH
+            found.append(found[-1]._replace(chips=one.chips, host=host, compiled=False))
+    return found
+
+
+def efficiencies(estimates: Sequence[Estimate], mode: str) -> list[float]:
+    """Against the first of them, by the formula of the module."""
+    first = estimates[0]
+    ratios = [first.seconds / one.seconds for one in estimates]
+    if mode == "weak":
+        return ratios
+    return [ratio * first.chips / one.chips for ratio, one in zip(ratios, estimates, strict=True)]
+
+
+def stop(estimates: Sequence[Estimate], mode: str) -> Estimate | None:
+    """The first that is less than half as efficient as the first of all; None if all are better."""
+    pairs = zip(estimates, efficiencies(estimates, mode), strict=True)
+    return next((one for one, efficiency in pairs if efficiency < 0.5), None)
