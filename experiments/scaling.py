@@ -22,7 +22,7 @@ __all__ = ["REPRESENTATIVES", "main"]
 
 #: One pod config of each family: what it costs most to run, of those that the compiler finishes.
 REPRESENTATIVES = (
-    "balancing/lm_schedules", "halpern/sharding", "matching/ratio", "mlmc/carpool", "pooling/imagenet",
+    "balancing/lm_schedules", "halpern/sharding", "matching/lp", "mlmc/applications", "pooling/imagenet",
     "regret/medical",
 )  # fmt: skip
 
@@ -30,6 +30,8 @@ REPRESENTATIVES = (
 def _flags() -> flags.FlagValues:
     values = flags.FlagValues()
     flags.DEFINE_string("only", "", "Families, separated by commas.", flag_values=values)
+    flags.DEFINE_list("chips", [], "With --write: these numbers of chips alone.", flag_values=values)
+    flags.DEFINE_enum("mode", "", ["", "weak", "strong"], "With --write: this one alone.", flag_values=values)
     flags.DEFINE_boolean("write", False, "Compile, and store what is found.", flag_values=values)
     flags.DEFINE_float("limit_seconds", 600.0, "What takes the compiler longer is given up.", lower_bound=1.0,
                        flag_values=values)  # fmt: skip
@@ -62,12 +64,16 @@ def _compile(chosen, values) -> None:
     from experiments.lib import aot_jobs, scaling, scaling_page
     from pallas_kernels._lab import LabError, process
 
+    if unknown := [word for word in values.chips if word not in map(str, scaling.TARGETS)]:
+        raise UsageError(f"--chips are among {', '.join(map(str, scaling.TARGETS))}, got {unknown[0]!r}.")
+    chips = [int(word) for word in values.chips]
     try:
         page = scaling_page.stored(process.compiler())
     except LabError as error:
         raise RunError(str(error)) from error
     for pod in chosen:
-        planned = list(scaling.jobs(pod, limit=values.limit_seconds))
+        every = scaling.jobs(pod, limit=values.limit_seconds)
+        planned = [one for one in every if values.mode in ("", one[0]) and one[1] in (chips or scaling.TARGETS)]
         metric_bytes = scaling.metric_bytes(pod)
         answers = aot_jobs.run([job for _, _, job in planned], values.jobs)
         for (mode, chips, _), answer in zip(planned, answers, strict=True):

@@ -113,7 +113,6 @@ def row(answer: Answer, name: str) -> dict[str, Any]:
         "bound": time.bound,
         "simulated": work.simulated,
         "side": _side(report.caveats),
-        "caveats": "; ".join(report.caveats),
     }
 
 

@@ -1,4 +1,4 @@
-"""Weak and strong scaling on paper: one pod config of each family on 1, 16, 256 and 4,096 chips of v5e.
+"""Weak and strong scaling on paper: one pod config of each family on 1, 16, 256, 512 and 4,096 chips of v5e.
 
 Every point is compiled for its number of chips, and its step time is `step_time` of what the compiler counts, plus what
 the driver waits for: the metrics of a chunk, which one host fetches.
@@ -6,8 +6,8 @@ the driver waits for: the metrics of a chunk, which one host fetches.
     weak     what `GROWS` names is in proportion to the chips: each has as much to do.  efficiency(P) = T(1) / T(P)
     strong   the config as it is, what 256 chips are meant for, split further.  efficiency(P) = p T(p) / (P T(P))
 
-p is the least number of chips that it fits on. Replicates are not split: a chip has ceil(R / P) of them, and chips
-without one idle. Where nothing could be compiled the point follows from another by the rules of `curve`.
+p is the least number of chips that it was compiled for and fits on. Replicates are not split: a chip has ceil(R / P) of
+them, and chips without one idle. What was not compiled follows from what was, by the rules of `curve`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from experiments.lib import mesh as mesh_lib
 from experiments.lib import step_time as step_time_lib
 from experiments.lib.aot_jobs import Answer, ProgramJob, parse_target
 from experiments.lib.pods import CHIPS, Pod
-from experiments.lib.step_time import StepTime, Work
+from experiments.lib.step_time import BETWEEN_SLICES, StepTime, Work
 from pallas_kernels._lab.report import Collective
 
 __all__ = [
@@ -32,7 +32,9 @@ __all__ = [
 ]  # fmt: skip
 
 #: Number of chips -> what is compiled for.
-TARGETS = {1: ("v5e", 1), 16: ("v5e:4x4", 1), 256: ("v5e:16x16", 1), 4096: ("v5e:16x16", 16)}
+TARGETS = {
+    1: ("v5e", 1), 16: ("v5e:4x4", 1), 256: ("v5e:16x16", 1), 512: ("v5e:16x16", 2), 4096: ("v5e:16x16", 16),
+}  # fmt: skip
 MODES = ("weak", "strong")
 #: Bytes per second into the host that writes the run directory: two cards of 100 Gbit/s (the vendor's v5e page).
 HOST_BANDWIDTH = 25e9
@@ -47,6 +49,7 @@ class Point(NamedTuple):
       why_not: None, or why there is no work.
       work: of one chip in a step.
       metric_bytes: that the host fetches per step.
+      model: length of the mesh's axis of that name.
     """
 
     config: str
@@ -55,6 +58,16 @@ class Point(NamedTuple):
     why_not: str | None
     work: Work | None
     metric_bytes: float
+    model: int = 1
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the compiler took too long, which says nothing about the program."""
+        return self.why_not is not None and "did not finish within" in self.why_not
+
+    @property
+    def does_not_fit(self) -> bool:
+        return self.why_not is not None and not self.given_up
 
     def plain(self) -> dict[str, Any]:
         """As JSON holds it; collectives of one kind and group together."""
@@ -131,11 +144,11 @@ def point(pod: Pod, mode: str, chips: int, answer: Answer, metric_bytes: float) 
     """What a compilation says; `metric_bytes` per step as the config stands."""
     config = config_lib.resolve(pod.reference, answer.job.overrides).config
     replicates = config_lib.resolve(pod.reference).config.run.replicates
-    metric_bytes *= config.run.replicates / replicates
+    rest = metric_bytes * config.run.replicates / replicates, answer.job.mesh.get("model", 1)
     if answer.problem:
-        return Point(pod.name, mode, chips, answer.problem, None, metric_bytes)
+        return Point(pod.name, mode, chips, answer.problem, None, *rest)
     work = step_time_lib.work(answer.report, parse_target(*answer.job.target).chip, config.run.chunk)
-    return Point(pod.name, mode, chips, None, work, metric_bytes)
+    return Point(pod.name, mode, chips, None, work, *rest)
 
 
 def _together(collectives: Sequence[Collective]) -> list[Collective]:
@@ -149,22 +162,49 @@ def _together(collectives: Sequence[Collective]) -> list[Collective]:
 
 
 def curve(points: Sequence[Point], mode: str) -> list[Estimate]:
-    """Estimates by the number of chips, of one config and mode; where it fits only.
+    """Estimates by the number of chips, of one config and mode; where it fits, and something is known, only.
 
-    A number of chips that could not be compiled has the estimate of the next smaller one where no chip talks to
-    another, because a chip then runs the same program; otherwise, in a strong curve, because more chips have nothing
-    to do; and none in a weak one.
+    A number that is not compiled follows, in a strong curve, from the next smaller one if that is because more chips
+    have nothing to do: the time is the same. In a weak one a chip does the same on any number, and what it sends
+    follows from the nearest compiled number by `_elsewhere`.
     """
+    given = {one.chips: one for one in points if one.mode == mode}
+    compiled = {chips: one for chips, one in given.items() if one.work is not None}
     found: list[Estimate] = []
-    for one in sorted((p for p in points if p.mode == mode), key=lambda p: p.chips):
-        if one.work is not None:
-            target = parse_target(*TARGETS[one.chips])
-            time = step_time_lib.step_time(one.work, target)
-            found.append(Estimate(one.chips, time, one.metric_bytes / HOST_BANDWIDTH, True))
-        elif found and (mode == "strong" or found[-1].time.communication == 0.0):
-            host = one.metric_bytes / HOST_BANDWIDTH
-            found.append(found[-1]._replace(chips=one.chips, host=host, compiled=False))
+    for chips in TARGETS:
+        if chips in compiled:
+            found.append(_estimate(compiled[chips].work, chips, compiled[chips].metric_bytes, compiled=True))
+        elif mode == "strong" and found and chips in given and not given[chips].given_up:
+            found.append(found[-1]._replace(chips=chips, compiled=False))
+        elif mode == "weak" and compiled and not (chips in given and given[chips].does_not_fit):
+            near = min(compiled.values(), key=lambda one: abs(math.log(one.chips / chips)))
+            if (work := _elsewhere(near, chips)) is not None:
+                found.append(_estimate(work, chips, near.metric_bytes * chips / near.chips, compiled=False))
     return found
+
+
+def _estimate(work: Work, chips: int, metric_bytes: float, *, compiled: bool) -> Estimate:
+    time = step_time_lib.step_time(work, parse_target(*TARGETS[chips]))
+    return Estimate(chips, time, metric_bytes / HOST_BANDWIDTH, compiled)
+
+
+def _elsewhere(point: Point, chips: int) -> Work | None:
+    """The work of a weak point on another number of chips; None where that needs collectives that nobody has seen.
+
+    Alone a chip sends nothing. In a part of a slice groups shrink with it, but those along `model`, which stay. On more
+    slices those between slices are among all of them.
+    """
+    work, (_, slices), (_, wanted) = point.work, TARGETS[point.chips], TARGETS[chips]
+    if chips == 1 or not work.collectives:
+        return work._replace(collectives=())
+    if slices > 1 and wanted > 1:
+        group = {c: wanted if c.algorithm == BETWEEN_SLICES else c.group for c in work.collectives}
+    elif slices == wanted == 1 and chips < point.chips:
+        scale = chips / point.chips
+        group = {c: c.group if c.group == point.model else math.ceil(c.group * scale) for c in work.collectives}
+    else:
+        return None
+    return work._replace(collectives=tuple(c._replace(group=group[c]) for c in work.collectives))
 
 
 def efficiencies(estimates: Sequence[Estimate], mode: str) -> list[float]:

@@ -1,6 +1,6 @@
 """Scaling on paper: what is compiled for which number of chips, and curves worked out by hand."""
 
-import itertools
+import math
 
 import pytest
 
@@ -36,13 +36,12 @@ def test_one_config_of_every_family():
 
 def test_weak_work_grows_with_the_chips_and_strong_work_does_not():
     found = {(mode, chips): job for mode, chips, job in scaling.jobs(pods.find("configs/regret/medical_pod.py"))}
-    assert set(found) == {(mode, chips) for mode in scaling.MODES for chips in (1, 16, 256, 4096)}
+    assert set(found) == {(mode, chips) for mode in scaling.MODES for chips in (1, 16, 256, 512, 4096)}
     weak, strong = ([found[mode, chips].overrides for chips in scaling.TARGETS] for mode in scaling.MODES)
-    assert weak == [{"run.replicates": 16}, {"run.replicates": 256}, {}, {"run.replicates": 65536}]
-    assert strong == [{}, {}, {}, {}]  # 4,096 replicates, one for each of as many chips
-    assert [job.target for job in found.values()][:4] == [
-        ("v5e", 1), ("v5e:4x4", 1), ("v5e:16x16", 1), ("v5e:16x16", 16)
-    ]  # fmt: skip
+    assert [change.get("run.replicates", 4096) for change in weak] == [16, 256, 4096, 8192, 65536]
+    assert strong == [{}] * 5  # 4,096 replicates, one for each of as many chips
+    wanted = [("v5e", 1), ("v5e:4x4", 1), ("v5e:16x16", 1), ("v5e:16x16", 2), ("v5e:16x16", 16)]
+    assert [job.target for job in found.values()] == wanted * 2
 
 
 def test_replicates_that_do_not_divide_are_the_same_for_every_chip():
@@ -62,7 +61,8 @@ def test_a_mesh_has_no_axis_longer_than_the_chips():
 
 def test_without_communication_weak_scaling_is_ideal():
     chips, shares, found = curve("weak", made("weak", 1), made("weak", 16), made("weak", 256))
-    assert (chips, shares) == ([1, 16, 256], [1, 1, 1])
+    assert (chips, shares) == (list(scaling.TARGETS), [1] * 5)
+    assert [one.compiled for one in found] == [True] * 3 + [False] * 2
     assert scaling.stop(found, "weak") is None
 
 
@@ -77,9 +77,9 @@ def test_communication_comes_on_top_of_a_step():
 def test_between_slices_the_hosts_network_carries_it():
     _, shares, found = curve("weak", made("weak", 1), made("weak", 4096, 1.0, FAR))
     seconds = 2 * 15 / 16 * 1e8 / 3.125e9 + 2e-4
-    assert found[1].time.network == pytest.approx(seconds)
-    assert shares[1] == pytest.approx(1e-3 / (1e-3 + seconds))
-    assert found[1].bound == "network"
+    assert found[-1].time.network == pytest.approx(seconds)
+    assert shares[-1] == pytest.approx(1e-3 / (1e-3 + seconds))
+    assert found[-1].bound == "network"
 
 
 def test_strong_scaling_is_against_the_fewest_chips_that_it_fits_on():
@@ -97,17 +97,45 @@ def test_more_chips_than_there_is_work_for_wait():
     assert scaling.stop(found, "strong").chips == 4096
 
 
+def test_a_compiler_that_is_given_up_says_nothing_about_more_chips():
+    given_up = made("strong", 4096, why_not="advance on v5e: the compiler did not finish within 600 s.")
+    assert curve("strong", made("strong", 256), given_up)[0] == [256]
+
+
 def test_what_is_not_compiled_follows_only_where_chips_do_not_communicate():
     missing = made("weak", 4096, why_not="the compiler did not finish within 600 s.")
-    assert curve("weak", made("weak", 256), missing)[0] == [256, 4096]
-    assert curve("weak", made("weak", 16, 1.0, SUM), missing)[0] == [16]
+    assert curve("weak", made("weak", 256), missing)[0] == [1, 16, 256, 512, 4096]
+    assert curve("weak", made("weak", 16, 1.0, SUM), missing)[0] == [1, 16]
+
+
+def test_a_part_of_a_slice_follows_from_the_whole():
+    """Groups shrink with it, but those along the axis `model`; a chip alone sends nothing."""
+    experts, everybody = SUM._replace(group=8), SUM._replace(group=256)
+    whole = made("weak", 256, 1.0, experts, everybody)._replace(model=8)
+    chips, shares, found = curve("weak", whole)
+    assert chips == [1, 16, 256]
+    assert [one.compiled for one in found] == [False, False, True]
+    assert (found[0].seconds, shares[0]) == (pytest.approx(1e-3), 1)
+    eight = 2 * (2 * 7 / 8 * 1e8 / 200e9 + math.sqrt(8) * 2e-6)  # on 4x4 chips both axes are needed
+    assert found[1].time.links == pytest.approx(eight + SUM_SECONDS)
+
+
+def test_sixteen_slices_follow_from_two():
+    missing = made("weak", 4096, why_not="the compiler did not finish within 600 s.")
+    chips, _, found = curve("weak", made("weak", 256), made("weak", 512, 1.0, SUM, FAR._replace(group=2)), missing)
+    assert (chips[2:], [one.compiled for one in found[2:]]) == ([256, 512, 4096], [True, True, False])
+    assert found[4].time.links == found[3].time.links
+    assert [one.time.network for one in found[3:]] == pytest.approx(
+        [2 * (s - 1) / s * 1e8 / 3.125e9 + 2e-4 for s in (2, 16)]
+    )
 
 
 def test_the_host_fetches_every_replicate_s_metrics():
     metric_bytes = HOST_BANDWIDTH * 1e-3
-    _, shares, found = curve("weak", made("weak", 1), made("weak", 256, metric_bytes=3 * metric_bytes))
-    assert shares[1] == pytest.approx(1 / 4)
-    assert found[1].bound == "host"
+    given = made("weak", 1), made("weak", 256, metric_bytes=3 * metric_bytes)
+    _, shares, found = curve("weak", *given)
+    assert shares[2:4] == pytest.approx([1 / 4, 1 / 7])  # twice as many replicates on 512 chips
+    assert found[2].bound == "host"
 
 
 def test_metrics_are_counted_over_all_replicates_and_per_step():
@@ -130,19 +158,19 @@ def test_a_point_survives_json_and_collectives_alike_are_one():
 def test_a_row_says_where_it_stops():
     points = [made("strong", 1, 256.0), made("strong", 256, 1.0), made("strong", 4096, why_not="256 sequences")]
     weak, strong = scaling_page.lines(points)
-    assert weak == ("family/question", "weak", "-", "-", "-", "-", "", "")
-    assert strong[2:] == ("256 ms, 100%", "-", "1 ms, 100%", "(1 ms, 6%)", "4,096", "schedule")
+    assert weak == ("family/question", "weak", *["-"] * 5, "", "")
+    assert strong[2:] == ("256 ms, 100%", "-", "1 ms, 100%", "-", "(1 ms, 6%)", "4,096", "schedule")
 
 
 def test_the_stored_page_has_every_point_and_its_table():
     page = scaling_page.read()
-    wanted = {
-        (name, mode, chips) for name in command.REPRESENTATIVES for mode in scaling.MODES for chips in scaling.TARGETS
-    }
-    assert {point[:3] for point in page.points} == wanted
+    assert {point.config for point in page.points} == set(command.REPRESENTATIVES)
     for name in command.REPRESENTATIVES:
         points = [point for point in page.points if point.config == name]
-        assert all(scaling.curve(points, mode) for mode in scaling.MODES), name
+        weak, strong = (scaling.curve(points, mode) for mode in scaling.MODES)
+        assert [one.chips for one in weak] == list(scaling.TARGETS), name
+        assert strong[-1].chips == 4096, name
+        assert {True} <= {one.compiled for one in weak} & {one.compiled for one in strong}, name
     assert scaling_page.PAGE.read_text() == scaling_page.with_table(page, scaling_page.PAGE.read_text())
 
 
