@@ -144,7 +144,8 @@ def point(pod: Pod, mode: str, chips: int, answer: Answer, metric_bytes: float) 
     """What a compilation says; `metric_bytes` per step as the config stands."""
     config = config_lib.resolve(pod.reference, answer.job.overrides).config
     replicates = config_lib.resolve(pod.reference).config.run.replicates
-    rest = metric_bytes * config.run.replicates / replicates, answer.job.mesh.get("model", 1)
+    grown = config.run.replicates / replicates if mode == "weak" else 1.0
+    rest = metric_bytes * grown, answer.job.mesh.get("model", 1)
     if answer.problem:
         return Point(pod.name, mode, chips, answer.problem, None, *rest)
     work = step_time_lib.work(answer.report, parse_target(*answer.job.target).chip, config.run.chunk)

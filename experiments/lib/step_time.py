@@ -2,10 +2,13 @@
 
     step    = compute + communication                         nothing overlaps
     compute = max(schedule, matrix unit, HBM)
-      schedule     cycles of all operations / clock
+      schedule     cycles of all operations / clock, by the compiler's quick estimates or its simulation
       matrix unit  flops of matrix products, passes of their precision included / peak
       HBM          arguments and results, once / bandwidth
     communication = sum over collectives of calls x (factor x B / bandwidth + hops x latency)
+
+What has no estimate, as Pallas kernels without a simulation, is charged the larger of its bytes in HBM and its flops on
+the vector unit, and nothing if it runs beside the others.
 
 B bytes are the result on one chip. A group of g chips of a slice is a ring, or spans a axes of the torus with m chips
 each, m^a = g, and then has a share a / A of the links, A being all axes. Chips of s slices have their share of the
@@ -30,7 +33,7 @@ import operator
 from typing import NamedTuple
 
 from pallas_kernels._lab.chips import Chip, Target
-from pallas_kernels._lab.report import Collective, Report
+from pallas_kernels._lab.report import Collective, Operation, Report
 
 __all__ = [
     "BETWEEN_SLICES", "HOP_SECONDS", "SLICE_SECONDS", "StepTime", "Work", "collective_seconds", "step_time", "work",
@@ -49,8 +52,7 @@ class Work(NamedTuple):
 
     Attributes:
       cycles: of all operations, communication apart.
-      simulated: whether the cycles are of the compiler's simulation; else they are its quick estimates, and what has
-        none is charged the time of its bytes.
+      simulated: whether the cycles are of the compiler's simulation, or quick estimates.
       passes: flops of matrix products, each times the passes that its precision takes.
       bytes: of HBM.
       collectives: with the calls of one step.
@@ -94,11 +96,18 @@ def work(report: Report, chip: Chip, steps: int) -> Work:
     """The work of one of the `steps` of a compiled chunk."""
     cycles = report.cycles
     if cycles is None:
-        each = (chip.cycles(o.bytes) if o.cycles is None else o.cycles for o in report.operations)
-        cycles = sum(o.calls * c for o, c in zip(report.operations, each, strict=True))
+        cycles = sum(operation.calls * _cycles(operation, chip) for operation in report.operations)
     collectives = tuple(c._replace(calls=c.calls / steps) for c in report.collectives)
     simulated = report.cycles is not None
     return Work(cycles / steps, simulated, report.passes / steps, report.bytes / steps, collectives)
+
+
+def _cycles(operation: Operation, chip: Chip) -> float:
+    if operation.cycles is not None:
+        return operation.cycles
+    if operation.kind.endswith(("-start", "-done")):
+        return 0.0
+    return max(chip.cycles(operation.bytes), operation.flops / chip.vector_flops * chip.clock)
 
 
 def step_time(work: Work, target: Target) -> StepTime:

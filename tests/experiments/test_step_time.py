@@ -84,6 +84,19 @@ def test_work_is_of_one_step_and_what_has_no_estimate_costs_its_bytes():
     assert [(c.calls, c.bytes) for c in found.collectives] == [(4, 1000)]
 
 
+@pytest.mark.parametrize(
+    ("operation", "cycles"),
+    [
+        (Operation("k", "kernel", 5, None, bytes=819.0, flops=6.144e12 * 1e-6), 1500.0),  # a microsecond of vectors
+        (Operation("s", "slice-start", 5, None, bytes=819e9), 0.0),
+        (Operation("d", "slice-done", 5, None, bytes=819e9), 0.0),
+    ],
+)
+def test_a_kernel_is_charged_its_arithmetic_and_what_runs_beside_others_nothing(operation, cycles):
+    found = step_time.work(report(operations=(operation,)), CHIPS["v5e"], steps=5)
+    assert found.cycles == pytest.approx(cycles)
+
+
 def test_a_simulation_is_believed_before_estimates():
     found = step_time.work(report(cycles=1e4), CHIPS["v5e"], steps=5)
     assert (found.cycles, found.simulated) == (2e3, True)
