@@ -153,12 +153,16 @@ def point(pod: Pod, mode: str, chips: int, answer: Answer, metric_bytes: float) 
 
 
 def _together(collectives: Sequence[Collective]) -> list[Collective]:
-    """Those alike in everything but their calls are one."""
+    """Those alike in everything but their calls are one; between slices all of one kind are, with the most calls of
+    any: `step_time` is the same."""
     found: dict[tuple, Collective] = {}
     for one in collectives:
-        key = one.kind, one.bytes, one.group, one.algorithm
+        far = one.algorithm == BETWEEN_SLICES
+        key = one.kind, one.group, one.algorithm, None if far else one.bytes
         before = found.get(key, one._replace(name="", calls=0.0))
-        found[key] = before._replace(calls=before.calls + one.calls)
+        calls = max(before.calls, one.calls) if far else before.calls + one.calls
+        num_bytes = (before.calls * before.bytes + one.calls * one.bytes) / calls if far else one.bytes
+        found[key] = before._replace(calls=calls, bytes=num_bytes)
     return list(found.values())
 
 
@@ -192,8 +196,9 @@ def _estimate(work: Work, chips: int, metric_bytes: float, *, compiled: bool) ->
 def _elsewhere(point: Point, chips: int) -> Work | None:
     """The work of a weak point on another number of chips; None where that needs collectives that nobody has seen.
 
-    Alone a chip sends nothing. In a part of a slice groups shrink with it, but those along `model`, which stay. On more
-    slices those between slices are among all of them.
+    Alone a chip sends nothing. In a part of a slice groups shrink with it, but those along `model`, which stay. From
+    two slices to more, those between slices are among all of them. From one slice to more a sum over its chips is
+    followed by one between slices, of the part that each chip has summed: the least that there can be.
     """
     work, (_, slices), (_, wanted) = point.work, TARGETS[point.chips], TARGETS[chips]
     if chips == 1 or not work.collectives:
@@ -203,6 +208,12 @@ def _elsewhere(point: Point, chips: int) -> Work | None:
     elif slices == wanted == 1 and chips < point.chips:
         scale = chips / point.chips
         group = {c: c.group if c.group == point.model else math.ceil(c.group * scale) for c in work.collectives}
+    elif slices == 1 < wanted:
+        outer = [c for c in work.collectives if c.group != point.model]
+        if any(c.kind != "all-reduce" for c in outer):
+            return None
+        far = (c._replace(bytes=c.bytes / c.group, group=wanted, algorithm=BETWEEN_SLICES) for c in outer)
+        return work._replace(collectives=(*work.collectives, *far))
     else:
         return None
     return work._replace(collectives=tuple(c._replace(group=group[c]) for c in work.collectives))

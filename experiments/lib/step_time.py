@@ -6,6 +6,7 @@
       matrix unit  flops of matrix products, passes of their precision included / peak
       HBM          arguments and results, once / bandwidth
     communication = sum over collectives of calls x (factor x B / bandwidth + hops x latency)
+      between slices, where they are asynchronous, of the latencies only the largest calls x hops x latency
 
 What has no estimate, as Pallas kernels without a simulation, is charged the larger of its bytes in HBM and its flops on
 the vector unit, and nothing if it runs beside the others.
@@ -36,7 +37,7 @@ from pallas_kernels._lab.chips import Chip, Target
 from pallas_kernels._lab.report import Collective, Operation, Report
 
 __all__ = [
-    "BETWEEN_SLICES", "HOP_SECONDS", "SLICE_SECONDS", "StepTime", "Work", "collective_seconds", "step_time", "work",
+    "BETWEEN_SLICES", "HOP_SECONDS", "SLICE_SECONDS", "StepTime", "Work", "collective_cost", "step_time", "work",
 ]  # fmt: skip
 
 #: Of one hop between neighbours of a slice.
@@ -113,23 +114,21 @@ def _cycles(operation: Operation, chip: Chip) -> float:
 def step_time(work: Work, target: Target) -> StepTime:
     """The module's formula."""
     chip = target.chip
-    links = network = 0.0
-    for collective in work.collectives:
-        seconds = collective.calls * collective_seconds(collective, target)
-        if collective.algorithm == BETWEEN_SLICES:
-            network += seconds
-        else:
-            links += seconds
+    costs = [(c.calls, c.algorithm == BETWEEN_SLICES, collective_cost(c, target)) for c in work.collectives]
+    links = sum(calls * sum(cost) for calls, far, cost in costs if not far)
+    network = sum(calls * transfer for calls, far, (transfer, _) in costs if far)
+    network += max((calls * latency for calls, far, (_, latency) in costs if far), default=0.0)
     parts = work.cycles / chip.clock, work.passes / chip.flops, work.bytes / chip.bandwidth
     return StepTime(*parts, links, network)
 
 
-def collective_seconds(collective: Collective, target: Target) -> float:
-    """Of one call; `group` 0 stands for all chips, or all slices."""
+def collective_cost(collective: Collective, target: Target) -> tuple[float, float]:
+    """Seconds of transfer and of latency of one call; `group` 0 stands for all chips, or all slices."""
     if collective.algorithm == BETWEEN_SLICES:
         factor, hops = _between_slices(collective.kind, collective.group or target.slices)
-        return factor * collective.bytes / target.chip.network + hops * SLICE_SECONDS
-    return _within_slice(collective, target)
+        return factor * collective.bytes / target.chip.network, hops * SLICE_SECONDS
+    factor, hops, bandwidth = _within_slice(collective, target)
+    return factor * collective.bytes / bandwidth, hops * HOP_SECONDS
 
 
 def _between_slices(kind: str, slices: int) -> tuple[float, float]:
@@ -142,18 +141,19 @@ def _between_slices(kind: str, slices: int) -> tuple[float, float]:
     return known.get(kind, (1.0, 1))
 
 
-def _within_slice(collective: Collective, target: Target) -> float:
+def _within_slice(collective: Collective, target: Target) -> tuple[float, float, float]:
+    """Factor of the bytes, hops one after the other, and the bandwidth of the links that are used."""
     shape = target.shape or (1,)
     group = collective.group or math.prod(shape) * target.chip.cores
     spanned = _axes(group, shape)
     side = group ** (1 / spanned)
     passed, hops = (group - 1) / group, spanned * side / 2
-    factor, hops = {
+    known = {
         "all-gather": (passed, hops), "reduce-scatter": (group - 1, hops), "all-reduce": (2 * passed, 2 * hops),
         "all-to-all": (spanned * side / 4, hops),
-    }.get(collective.kind, (2 * spanned, 1))  # fmt: skip
-    bandwidth = target.chip.links * spanned / len(target.chip.largest)
-    return factor * collective.bytes / bandwidth + hops * HOP_SECONDS
+    }  # fmt: skip
+    factor, hops = known.get(collective.kind, (2 * spanned, 1))
+    return factor, hops, target.chip.links * spanned / len(target.chip.largest)
 
 
 def _axes(group: int, shape: tuple[int, ...]) -> int:

@@ -105,7 +105,21 @@ def test_a_compiler_that_is_given_up_says_nothing_about_more_chips():
 def test_what_is_not_compiled_follows_only_where_chips_do_not_communicate():
     missing = made("weak", 4096, why_not="the compiler did not finish within 600 s.")
     assert curve("weak", made("weak", 256), missing)[0] == [1, 16, 256, 512, 4096]
-    assert curve("weak", made("weak", 16, 1.0, SUM), missing)[0] == [1, 16]
+    exchanged = SUM._replace(kind="all-to-all", group=256)
+    assert curve("weak", made("weak", 256, 1.0, exchanged), missing)[0] == [1, 16, 256]
+
+
+def test_a_sum_over_more_slices_follows_from_one():
+    """Each chip of a group has summed its part, which is then summed between slices; those of `model` stay within."""
+    experts, everybody = SUM._replace(group=8), SUM._replace(group=256)
+    whole = made("weak", 256, 1.0, experts, everybody)._replace(model=8)
+    chips, _, found = curve("weak", whole)
+    assert (chips[3:], [one.compiled for one in found[3:]]) == ([512, 4096], [False, False])
+    assert [one.time.links for one in found[3:]] == pytest.approx([found[2].time.links] * 2)
+    part = 2 * 1e8 / 256 / 3.125e9  # of both calls of a step
+    assert [one.time.network for one in found[3:]] == pytest.approx(
+        [2 * (s - 1) / s * part + 2 * 2e-4 for s in (2, 16)]
+    )
 
 
 def test_a_part_of_a_slice_follows_from_the_whole():
@@ -113,8 +127,8 @@ def test_a_part_of_a_slice_follows_from_the_whole():
     experts, everybody = SUM._replace(group=8), SUM._replace(group=256)
     whole = made("weak", 256, 1.0, experts, everybody)._replace(model=8)
     chips, shares, found = curve("weak", whole)
-    assert chips == [1, 16, 256]
-    assert [one.compiled for one in found] == [False, False, True]
+    assert chips[:3] == [1, 16, 256]
+    assert [one.compiled for one in found[:3]] == [False, False, True]
     assert (found[0].seconds, shares[0]) == (pytest.approx(1e-3), 1)
     eight = 2 * (2 * 7 / 8 * 1e8 / 200e9 + math.sqrt(8) * 2e-6)  # on 4x4 chips both axes are needed
     assert found[1].time.links == pytest.approx(eight + SUM_SECONDS)
@@ -147,9 +161,17 @@ def test_metrics_are_counted_over_all_replicates_and_per_step():
 
 
 def test_a_point_survives_json_and_collectives_alike_are_one():
-    point = made("weak", 16, 1.0, SUM._replace(name="a"), SUM._replace(name="b", calls=3.0), FAR)
+    point = made(
+        "weak",
+        16,
+        1.0,
+        SUM._replace(name="a"),
+        SUM._replace(name="b", calls=3.0),
+        FAR,
+        FAR._replace(calls=3.0, bytes=10**6),
+    )
     again = Point.of(point.plain())
-    assert again.work.collectives == (SUM._replace(calls=5.0), FAR)
+    assert again.work.collectives == (SUM._replace(calls=5.0), FAR._replace(calls=3.0, bytes=(1e8 + 3e6) / 3))
     assert scaling.curve([again], "weak")[0].seconds == pytest.approx(scaling.curve([point], "weak")[0].seconds)
     missing = made("weak", 16, why_not="no")
     assert Point.of(missing.plain()) == missing

@@ -12,7 +12,7 @@ GIGA = 10**9
 
 
 def seconds(kind, group, where=POD, num_bytes=GIGA, algorithm=""):
-    return step_time.collective_seconds(Collective("c", kind, 1.0, num_bytes, group, algorithm), where)
+    return sum(step_time.collective_cost(Collective("c", kind, 1.0, num_bytes, group, algorithm), where))
 
 
 @pytest.mark.parametrize(
@@ -111,6 +111,12 @@ def test_compute_overlaps_and_communication_comes_on_top():
     assert time.compute == pytest.approx(3e-6)
     assert time.seconds == pytest.approx(3e-6 + time.links + time.network)
     assert time.bound == "network"
+
+
+def test_between_slices_bytes_queue_and_latencies_run_side_by_side():
+    first, second = (Collective(name, "recv", calls, 1000, 2, BETWEEN_SLICES) for name, calls in (("a", 3), ("b", 5)))
+    time = step_time.step_time(Work(0.0, False, 0.0, 0.0, (first, second)), PAIR)
+    assert time.network == pytest.approx(8 * 1000 / 3.125e9 + 5 * 1e-4)
 
 
 def test_one_chip_alone_does_not_communicate():
