@@ -212,7 +212,9 @@ def _elsewhere(point: Point, chips: int) -> Work | None:
         outer = [c for c in work.collectives if c.group != point.model]
         if any(c.kind != "all-reduce" for c in outer):
             return None
-        far = (c._replace(bytes=c.bytes / c.group, group=wanted, algorithm=BETWEEN_SLICES) for c in outer)
+        far = (
+            c._replace(bytes=c.bytes / (c.group or point.chips), group=wanted, algorithm=BETWEEN_SLICES) for c in outer
+        )
         return work._replace(collectives=(*work.collectives, *far))
     else:
         return None
