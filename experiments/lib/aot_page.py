@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import sys
 from typing import Any, NamedTuple
 
 from experiments.lib import files
-from experiments.lib.aot_pods import HEADER, cells, summary
+from experiments.lib.aot_jobs import parse_target
+from experiments.lib.aot_pods import HEADER, TARGETS, cells, summary
 from experiments.lib.config import CHECKOUT
 from experiments.lib.pods import pods
 from experiments.lib.tables import Table, markdown_text
@@ -65,12 +67,18 @@ def stored(compiler: str, jax: str) -> Page:
 
 
 def with_table(page: Page, text: str) -> str:
-    """The text of `PAGE` with the table of its rows, and why some have none."""
+    """The text of `PAGE` with the table of its rows, why some do not fit, and which were not tried."""
+    done = {(one["config"], one["target"]) for one in page.rows}
+    left: dict[str, list[str]] = {}
+    for pod, target in itertools.product(pods(), (str(parse_target(*target)) for target in TARGETS)):
+        if (pod.name, target) not in done:
+            left.setdefault(target, []).append(pod.name)
     failed = [f"- {one['config']} on {one['target']}: {one['why_not']}" for one in page.rows if not one["fits"]]
     parts = [
         f"{page.compiler}, jax {page.jax}, {page.date}: {summary(page.rows)}\n",
         markdown_text(Table(HEADER, tuple(map(cells, page.rows)))),
         *(["Those that do not:\n", "\n".join(failed) + "\n"] if failed else []),
+        *(f"Not tried yet on {target}: {', '.join(names)}.\n" for target, names in left.items()),
     ]
     return renewed(text, "\n".join(parts))
 

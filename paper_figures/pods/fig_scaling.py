@@ -14,7 +14,7 @@ caption = (
     "(libtpu, of the version in the title) counts in the program of each number of chips: 1, 16 (4x4), 256 (16x16) and "
     "4,096 (16 slices). Left: as much to do for every chip, T(1) / T(P). Right: what 256 chips are meant for, split "
     "further, p T(p) / (P T(P)), p the fewest chips that it fits on. Filled: compiled for that number; open: it "
-    "follows, because chips do not communicate or more of them have nothing to do. Dotted: half."
+    "follows from another, because a chip does the same or more of them have nothing to do. Dotted: half."
 )
 TITLES = {"weak": "weak scaling: work in proportion to chips", "strong": "strong scaling: the work of 256 chips"}
 _COLORS = [style.PALETTE[name] for name in ("blue", "vermilion", "green", "purple", "orange", "black")]

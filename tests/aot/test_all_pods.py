@@ -11,7 +11,7 @@ from experiments.lib import aot_jobs, aot_pods
 pytestmark = pytest.mark.tpu_aot
 #: One of each family, among those that compile in the fewest seconds. The whole table is in configs/README.md.
 QUICK = (
-    "balancing/gap", "halpern/sharding", "matching/lp", "mlmc/rates", "pooling/law", "regret/medical",
+    "balancing/gap", "halpern/sharding", "matching/lp", "mlmc/deadline", "pooling/law", "regret/medical",
 )  # fmt: skip
 
 
@@ -57,9 +57,9 @@ def test_two_slices_give_a_chip_as_much_to_do_as_one(answered):
 
 
 def test_what_takes_longer_than_the_limit_is_told_and_the_others_go_on(compiler, capsys):
-    arguments = ("--all", "--only=mlmc/rates,mlmc/tails", "--topology=v5e:16x16", "--fresh")
+    arguments = ("--all", "--only=mlmc/rates,mlmc/deadline", "--topology=v5e:16x16", "--fresh")
     code = aot.main([*arguments, "--limit_seconds=1", "--json=-"])
     assert code == 1
     told = capsys.readouterr().err.splitlines()
-    assert [line.partition(":")[0] for line in told] == ["1/2  mlmc/rates on v5e", "2/2  mlmc/tails on v5e"]
+    assert [line.partition(":")[0] for line in told] == ["1/2  mlmc/rates on v5e", "2/2  mlmc/deadline on v5e"]
     assert all("the compiler did not finish within 1 s." in line for line in told)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import re
 
@@ -189,6 +190,9 @@ def test_the_page_keeps_rows_of_other_configs_and_says_what_fails(said, page):
     assert text.endswith("After.\n")
     assert "old" not in text
     assert "- balancing/gap on v5e:16x16: HBM: too much" in text
+    (left,) = [line for line in text.splitlines() if line.startswith("Not tried yet on v6e:16x16: ")]
+    assert {"balancing/gap", "mlmc/work"} <= set(left.rpartition(": ")[2].removesuffix(".").split(", "))
+    assert "regret/medical" not in left
     assert text == aot_page.with_table(found, text)
 
 
@@ -200,14 +204,14 @@ def test_the_page_is_begun_anew_with_another_compiler(said, page, monkeypatch):
     assert {row["config"] for row in aot_page.read().rows} == {"mlmc/work"}
 
 
-def test_the_stored_page_is_of_every_pod_config_and_target_that_there_is():
+def test_the_stored_page_is_of_pod_configs_that_there_are_and_every_family_fits_every_target():
     found = aot_page.read()
     targets = [str(aot_jobs.parse_target(*target)) for target in aot_pods.TARGETS]
-    wanted = {(pod.name, target) for pod in pods.pods() for target in targets}
-    assert {(row["config"], row["target"]) for row in found.rows} == wanted
+    wanted = set(itertools.product((pod.name for pod in pods.pods()), targets))
+    assert {(row["config"], row["target"]) for row in found.rows} <= wanted
     assert aot_page.PAGE.read_text() == aot_page.with_table(found, aot_page.PAGE.read_text())
-    of_all = {(row["config"].partition("/")[0], row["target"]) for row in found.rows if row["fits"]}
-    assert of_all == {(family, target) for family in FAMILIES for target in targets}
+    fit = {(row["config"].partition("/")[0], row["target"]) for row in found.rows if row["fits"]}
+    assert fit == set(itertools.product(FAMILIES, targets))
 
 
 def test_a_missing_config_is_told():
