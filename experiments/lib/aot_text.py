@@ -10,6 +10,7 @@ from rich.table import Table
 __all__ = ["amount", "busiest", "bytes_text", "each", "ruled", "seconds_text", "share", "whole"]
 
 _BUSIEST = 3
+_ROUNDED = 0.9995  # of a unit are one of it in three digits, as a thousand of the next smaller would be
 
 
 def ruled(left: Sequence[str], right: Sequence[str]) -> Table:
@@ -32,14 +33,14 @@ def seconds_text(seconds: float | None) -> str:
     if seconds is None:
         return ""
     for unit, size in (("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
+        if seconds >= _ROUNDED * size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds * 1e6:.3g} us"
 
 
 def amount(count: float) -> str:
     for unit, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(count) >= size:
+        if abs(count) >= _ROUNDED * size:
             return f"{count / size:.3g} {unit}"
     return f"{count:.3g}"
 

@@ -11,7 +11,7 @@ from experiments.lib import aot_jobs, aot_pods
 pytestmark = pytest.mark.tpu_aot
 #: One of each family, among those that compile in the fewest seconds. The whole table is in configs/README.md.
 QUICK = (
-    "balancing/gap", "halpern/sharding", "matching/lp", "mlmc/deadline", "pooling/law", "regret/medical",
+    "balancing/gap", "halpern/sharding", "matching/lp", "mlmc/deadline", "pooling/downsampling", "regret/medical",
 )  # fmt: skip
 
 

@@ -217,7 +217,7 @@ def test_bytes_are_readable(value, text):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, ""), (2e-9, "0.002 us"), (0.0041, "4.1 ms"), (90, "1.5 min"), (7200, "2 h")],
+    [(None, ""), (2e-9, "0.002 us"), (0.0041, "4.1 ms"), (90, "1.5 min"), (7200, "2 h"), (0.9996e-3, "1 ms")],
 )
 def test_times_are_readable(value, text):
     assert aot_text.seconds_text(value) == text
