@@ -25,7 +25,7 @@ from absl import flags
 from experiments.lib import backend, pods
 from experiments.lib import config as config_lib
 from experiments.lib import mesh as mesh_lib
-from experiments.lib.command import asks_for_help, parse, told
+from experiments.lib.command import helped, parse, told
 from experiments.lib.errors import RunError, Stop, UsageError
 
 __all__ = ["main"]
@@ -71,8 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Does what the command line says; returns the exit code."""
     values = _flags()
     arguments = sys.argv[1:] if arguments is None else arguments
-    if asks_for_help(arguments):
-        print(f"{__doc__.strip()}\n\nFlags:\n{values.get_help()}".strip())
+    if helped(arguments, __doc__, values):
         return 0
     try:
         overrides = parse(values, arguments)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from experiments.lib import backend, pods
-from experiments.lib.command import asks_for_help, parse, told
+from experiments.lib.command import helped, parse, told
 from experiments.lib.errors import RunError, Stop, UsageError
 
 __all__ = ["REPRESENTATIVES", "main"]
@@ -43,8 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Does what the command line says; returns the exit code."""
     values = _flags()
     arguments = sys.argv[1:] if arguments is None else arguments
-    if asks_for_help(arguments):
-        print(f"{__doc__.strip()}\n\nFlags:\n{values.get_help()}".strip())
+    if helped(arguments, __doc__, values):
         return 0
     try:
         if overrides := parse(values, arguments):

@@ -21,7 +21,7 @@ from absl import flags
 from experiments.lib import backend, hosts
 from experiments.lib import config as config_lib
 from experiments.lib import mesh as mesh_lib
-from experiments.lib.command import asks_for_help, one_line, parse, told
+from experiments.lib.command import helped, one_line, parse, told
 from experiments.lib.errors import EXIT_FAILED_REPLICATES, AlreadyDone, RunError, Stop, UsageError
 
 __all__ = ["launch", "run"]
@@ -79,8 +79,7 @@ def launch(main: Callable, arguments: Sequence[str], *, default_config: str, mod
       module: dotted name of the experiment's module; its config must name the same experiment. "" for no check.
     """
     values = _flags(default_config)
-    if asks_for_help(arguments):
-        print(_help(main, values))
+    if helped(arguments, sys.modules[main.__module__].__doc__, values):
         return 0
     try:
         overrides = parse(values, arguments)
@@ -114,11 +113,6 @@ def _meeting(values: flags.FlagValues) -> hosts.Meeting | None:
     if not values.distributed and (values.coordinator or values.process):
         raise UsageError("--coordinator and --process go with --distributed.")
     return hosts.meeting(values.coordinator, values.process, values.distributed_seconds) if values.distributed else None
-
-
-def _help(main: Callable, values: flags.FlagValues) -> str:
-    described = sys.modules[main.__module__].__doc__ or ""
-    return f"{described.strip()}\n\nFlags:\n{values.get_help()}".strip()
 
 
 def _name_data(values: flags.FlagValues) -> None:

@@ -9,7 +9,7 @@ from absl import flags
 
 from experiments.lib.errors import Stop, UsageError
 
-__all__ = ["Parser", "asks_for_help", "one_line", "parse", "told"]
+__all__ = ["Parser", "helped", "one_line", "parse", "told"]
 
 Overrides = dict[str, str | bool]
 
@@ -21,8 +21,12 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
-def asks_for_help(arguments: Sequence[str]) -> bool:
-    return any(argument in ("-h", "--help", "-help", "--helpfull") for argument in arguments)
+def helped(arguments: Sequence[str], described: str | None, values: flags.FlagValues) -> bool:
+    """Prints what is described, and the flags, where the arguments ask for help; returns whether they do."""
+    asked = any(argument in ("-h", "--help", "-help", "--helpfull") for argument in arguments)
+    if asked:
+        print(f"{(described or '').strip()}\n\nFlags:\n{values.get_help()}".strip())
+    return asked
 
 
 def parse(values: flags.FlagValues, arguments: Sequence[str]) -> Overrides:
