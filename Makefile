@@ -37,7 +37,7 @@ unit: $(VENV)/.test
 
 # Eight CPU devices and the TPU compiler are set up before JAX starts, so each has a process of its own.
 multi_device: $(VENV)/.test
-	$(PY) -m pytest -q -m multi_device tests/multi_device
+	$(PY) -m pytest -q -n $(JOBS) -m multi_device tests/multi_device
 
 aot: $(VENV)/.test
 	$(PY) -m pytest -q -n $(JOBS) -m "tpu_aot and not slow" --durations=10 tests/aot

@@ -50,7 +50,11 @@ def _optimize(effort):
 def pytest_collection_modifyitems(items):
     """The longest files first: begun last, one would run alone on one core. In a file, tests of one effort together."""
     place = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
-    items.sort(key=lambda item: (not item.path.name.endswith("_figures.py"), place[item.path], _as_shipped(item)))
+    items.sort(key=lambda item: (not _is_long(item.path.name), place[item.path], _as_shipped(item)))
+
+
+def _is_long(name):
+    return name.endswith("_figures.py") or name in ("test_conformance.py", "test_programs.py", "test_kernels.py")
 
 
 def pytest_terminal_summary(terminalreporter):
