@@ -65,14 +65,14 @@ def _compile(chosen, values) -> None:
 
     if unknown := [word for word in values.chips if word not in map(str, scaling.TARGETS)]:
         raise UsageError(f"--chips are among {', '.join(map(str, scaling.TARGETS))}, got {unknown[0]!r}.")
-    chips = [int(word) for word in values.chips]
+    wanted = [int(word) for word in values.chips] or scaling.TARGETS
     try:
         page = scaling_page.stored(process.compiler())
     except LabError as error:
         raise RunError(str(error)) from error
     for pod in chosen:
         every = scaling.jobs(pod, limit=values.limit_seconds)
-        planned = [one for one in every if values.mode in ("", one[0]) and one[1] in (chips or scaling.TARGETS)]
+        planned = [one for one in every if values.mode in ("", one[0]) and one[1] in wanted]
         metric_bytes = scaling.metric_bytes(pod)
         answers = aot_jobs.run([job for _, _, job in planned], values.jobs)
         for (mode, chips, _), answer in zip(planned, answers, strict=True):

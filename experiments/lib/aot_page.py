@@ -15,7 +15,7 @@ from experiments.lib.config import CHECKOUT
 from experiments.lib.pods import pods
 from experiments.lib.tables import Table, markdown_text
 
-__all__ = ["PAGE", "STORE", "Page", "read", "renewed", "stored", "with_table"]
+__all__ = ["PAGE", "STORE", "Page", "goes_on", "read", "renewed", "stored", "with_table"]
 
 STORE, PAGE = CHECKOUT / "configs" / "pods.json", CHECKOUT / "configs" / "README.md"
 _BEGIN, _END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
@@ -56,14 +56,18 @@ def read() -> Page:
 
 def stored(compiler: str, jax: str) -> Page:
     """The stored page; without rows if another compiler made them, or there is none."""
-    try:
-        found = read()
-    except FileNotFoundError:
-        return Page(compiler, jax, "", [])
-    if (found.compiler, found.jax) == (compiler, jax):
-        return found
-    print(f"The stored table is of {found.compiler}: it is begun anew.", file=sys.stderr)
-    return Page(compiler, jax, "", [])
+    found = read() if STORE.exists() else None
+    return found if goes_on(found, compiler, jax) else Page(compiler, jax, "", [])
+
+
+def goes_on(found: Any, compiler: str, jax: str) -> bool:
+    """Whether there is a stored page and these versions made it; says so where others did."""
+    if found is None:
+        return False
+    same = (found.compiler, found.jax) == (compiler, jax)
+    if not same:
+        print(f"The stored table is of {found.compiler}: it is begun anew.", file=sys.stderr)
+    return same
 
 
 def with_table(page: Page, text: str) -> str:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from rich.table import Table as RichTable
 
 from experiments.lib import files, scaling
-from experiments.lib.aot_page import renewed
+from experiments.lib.aot_page import goes_on, renewed
 from experiments.lib.aot_text import ruled, seconds_text
 from experiments.lib.config import CHECKOUT
 from experiments.lib.errors import RunError
@@ -66,9 +66,7 @@ def stored(compiler: str) -> Page:
     """The stored page; without points if another compiler made them, or there is none."""
     version = importlib.metadata.version("jax")
     found = read() if STORE.exists() else None
-    if found is not None and (found.compiler, found.jax) == (compiler, version):
-        return found
-    return Page(compiler, version, "", [])
+    return found if goes_on(found, compiler, version) else Page(compiler, version, "", [])
 
 
 def lines(points: Sequence[Point]) -> list[tuple[str, ...]]:

@@ -5,10 +5,11 @@ import math
 import pytest
 
 from experiments import scaling as command
-from experiments.lib import pods, scaling, scaling_page
+from experiments.lib import aot_jobs, pods, scaling, scaling_page
 from experiments.lib.errors import RunError
 from experiments.lib.scaling import HOST_BANDWIDTH, Point
 from experiments.lib.step_time import BETWEEN_SLICES, Work
+from pallas_kernels._lab import process
 from pallas_kernels._lab.report import Collective
 
 FAMILIES = {"balancing", "halpern", "matching", "mlmc", "pooling", "regret"}
@@ -201,6 +202,24 @@ def test_the_command_shows_what_is_stored(capsys):
     out = capsys.readouterr().out
     assert "regret/medical" in out
     assert "mlmc" not in out
+
+
+def test_every_family_that_is_asked_for_is_compiled_and_stored(monkeypatch, tmp_path, capsys):
+    """Of two families, the second as the first; and with another compiler from nothing, which is told."""
+    monkeypatch.setattr(scaling_page, "STORE", tmp_path / "scaling.json")
+    monkeypatch.setattr(scaling_page, "PAGE", tmp_path / "SCALING.md")
+    (tmp_path / "SCALING.md").write_text("<!-- table: begin -->\n<!-- table: end -->\n")
+    monkeypatch.setattr(scaling, "metric_bytes", lambda pod: 8.0)
+    monkeypatch.setattr(aot_jobs, "run", lambda jobs, _: [aot_jobs.Answer(job, None, "no compiler") for job in jobs])
+    asked = ["--write", "--only=regret,matching", "--mode=weak", "--chips=16,256"]
+    monkeypatch.setattr(process, "compiler", lambda: "libtpu 1")
+    assert command.main(asked) == 0
+    found = {(point.config, point.mode, point.chips) for point in scaling_page.read().points}
+    assert found == {(name, "weak", chips) for name in ("regret/medical", "matching/lp") for chips in (16, 256)}
+    monkeypatch.setattr(process, "compiler", lambda: "libtpu 2")
+    assert command.main([*asked, "--only=matching"]) == 0
+    assert "The stored table is of libtpu 1: it is begun anew." in capsys.readouterr().err
+    assert {point.config for point in scaling_page.read().points} == {"matching/lp"}
 
 
 @pytest.mark.parametrize(
