@@ -167,7 +167,6 @@ def _started(resolved, place: _Place, values: flags.FlagValues) -> str | None:
 
 
 def _opened(resolved, values: flags.FlagValues, command: str, stack: contextlib.ExitStack):
-
     from experiments.lib import opening
 
     root, options = Path(values.root), {"overwrite": values.overwrite, "allow_new_revision": values.allow_new_revision}

@@ -11,6 +11,7 @@ so that on any number of chips each has as much to do. Nothing here imports jax.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,14 +50,7 @@ class Pod(NamedTuple):
         if chips == CHIPS:
             return {}
         config = config_lib.resolve(self.reference).config
-        return {field: math.ceil(_whole(config, field) * chips / CHIPS) for field in self.grows}
-
-
-def _whole(config, field: str) -> int:
-    node: Any = config
-    for part in field.split("."):
-        node = node[part]
-    return node
+        return {field: math.ceil(operator.attrgetter(field)(config) * chips / CHIPS) for field in self.grows}
 
 
 def find(reference: str) -> Pod:
