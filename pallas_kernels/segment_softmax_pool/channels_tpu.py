@@ -111,18 +111,10 @@ def _chooser(place, path):
     return jnp.where(spots == segments, 1.0, 0.0)
 
 
-def _member(place, path):
-    """`[segments, rows]`, whether the element is in the segment."""
-    return jax.lax.broadcasted_iota(jnp.int32, (path.segments, path.rows), 0) == place
-
-
 def _forward_kernel(block_of, code, scores, *refs, path, weighs):
     values, tops, totals, pooled, top_so_far, total, sums = refs if weighs else (None, *refs[:2], None, *refs[2:])
     k = pl.program_id(1)
-    tile = k - block_of[k]
-    last = jnp.minimum(k + 1, path.steps - 1)
-    begins = (k == 0) | (k - 1 - block_of[jnp.maximum(k - 1, 0)] != tile)
-    ends = (k == path.steps - 1) | (last - block_of[last] != tile)
+    tile, begins, ends = path.tile(block_of, k)
 
     @pl.when(begins)
     def _():
@@ -131,13 +123,12 @@ def _forward_kernel(block_of, code, scores, *refs, path, weighs):
         sums[...] = jnp.zeros_like(sums)
 
     width = scores.shape[1]
-    number = code[...] >> 1
-    place = jnp.where(code[...] & 1 == 1, number - tile * path.segments, -1)
+    number, place = code[...] >> 1, path.place(code[...], tile)
     spot = columns(place.astype(jnp.float32), width)
     inside = (spot >= 0) & (spot < path.segments)
     lane = jax.lax.broadcasted_iota(jnp.int32, number.shape, 1)
     closes = (number != pltpu.roll(number, path.rows - 1, 1)) | (lane == path.rows - 1)
-    closing = _member(number - tile * path.segments, path) & closes
+    closing = path.member(number - tile * path.segments) & closes
     has = jnp.max(jnp.where(closing, 1.0, 0.0), axis=1, keepdims=True) > 0
     before = top_so_far[...]
 
@@ -147,7 +138,7 @@ def _forward_kernel(block_of, code, scores, *refs, path, weighs):
         top = jnp.maximum(before, jnp.where(has, found, LOWEST))
         weight = jnp.where(inside, jnp.exp(scores[...] - product(_chooser(place, path), top, calm=calm)), 0.0)
         scale = jnp.exp(before - top)
-        member = jnp.where(_member(place, path), 1.0, 0.0)
+        member = jnp.where(path.member(place), 1.0, 0.0)
         top_so_far[...] = top
         total[...] = total[...] * scale + product(member, weight, calm=calm)
         if weighs:
@@ -197,16 +188,15 @@ def _backward_kernel(block_of, code, scores, *refs, path, num_segments, weighs):
     else:
         (top, lift, of_scores), values, pull, of_values = refs, None, None, None
     k = pl.program_id(1)
-    block = block_of[k]
-    tile = k - block
+    tile = k - block_of[k]
 
-    @pl.when((k == 0) | (block_of[jnp.maximum(k - 1, 0)] != block))
+    @pl.when(path.begins_block(block_of, k))
     def _():
         of_scores[...] = jnp.zeros_like(of_scores)
         if weighs:
             of_values[...] = jnp.zeros_like(of_values)
 
-    place = jnp.where(code[...] & 1 == 1, (code[...] >> 1) - tile * path.segments, -1)
+    place = path.place(code[...], tile)
     spot = columns(place.astype(jnp.float32), scores.shape[1])
     inside = (spot >= 0) & (spot < path.segments)
     segment = jax.lax.broadcasted_iota(jnp.int32, top.shape, 0) + tile * path.segments

@@ -114,11 +114,6 @@ def _cost(path, width, passes):
     )
 
 
-def _place(code, tile, path):
-    """Number of each element's segment in the tile, `[1, rows]`; outside [0, segments) for what is not in it."""
-    return jnp.where(code & 1 == 1, (code >> 1) - tile * path.segments, -1)
-
-
 def _diagonal(size):
     """Where a column's numbers go in a row, and the other way round."""
     down, along = (jax.lax.broadcasted_iota(jnp.int32, (size, size), axis) for axis in range(2))
@@ -127,10 +122,7 @@ def _diagonal(size):
 
 def _forward_kernel(block_of, code, scores, values, pooled, numbers, sums, part, tops, totals, *, path, calm):
     k = pl.program_id(0)
-    tile = k - block_of[k]
-    last = jnp.minimum(k + 1, path.steps - 1)
-    begins = (k == 0) | (k - 1 - block_of[jnp.maximum(k - 1, 0)] != tile)
-    ends = (k == path.steps - 1) | (last - block_of[last] != tile)
+    tile, begins, ends = path.tile(block_of, k)
 
     @pl.when(begins)
     def _():
@@ -139,8 +131,8 @@ def _forward_kernel(block_of, code, scores, values, pooled, numbers, sums, part,
         totals[...] = jnp.zeros_like(totals)
 
     # A running softmax: the largest score so far of every segment, and what has been added up on its scale.
-    place, score = _place(code[...], tile, path), scores[...]
-    member = jax.lax.broadcasted_iota(jnp.int32, (path.segments, path.rows), 0) == place
+    place, score = path.place(code[...], tile), scores[...]
+    member = path.member(place)
     before = tops[:, :1]
     top = jnp.maximum(before, jnp.max(jnp.where(member, score, LOWEST), axis=1, keepdims=True))
     own = jnp.max(jnp.where(member, top, LOWEST), axis=0, keepdims=True)
@@ -180,10 +172,9 @@ def _forward_kernel(block_of, code, scores, values, pooled, numbers, sums, part,
 
 def _backward_kernel(block_of, code, scores, values, pull, numbers, of_scores, of_values, *, path, num_segments):
     k = pl.program_id(0)
-    block = block_of[k]
-    tile = k - block
+    tile = k - block_of[k]
 
-    @pl.when((k == 0) | (block_of[jnp.maximum(k - 1, 0)] != block))
+    @pl.when(path.begins_block(block_of, k))
     def _():
         of_scores[...] = jnp.zeros_like(of_scores)
         of_values[...] = jnp.zeros_like(of_values)
@@ -191,8 +182,8 @@ def _backward_kernel(block_of, code, scores, values, pull, numbers, of_scores, o
     segment = jax.lax.broadcasted_iota(jnp.int32, pull.shape, 0) + tile * path.segments
     pulls = jnp.where(segment < num_segments, pull[...], 0.0)
 
-    place, width = _place(code[...], tile, path), values.shape[1]
-    member = jax.lax.broadcasted_iota(jnp.int32, (path.segments, path.rows), 0) == place
+    place, width = path.place(code[...], tile), values.shape[1]
+    member = path.member(place)
     here = _diagonal(path.segments)
     upright = (jnp.sum(jnp.where(here, numbers[pl.ds(n, 1)], 0.0), axis=1, keepdims=True) for n in (_TOP, _LIFT))
     top, lift = (jnp.sum(jnp.where(member, column, 0.0), axis=0, keepdims=True) for column in upright)

@@ -39,6 +39,27 @@ class Staircase(NamedTuple):
         step = jnp.arange(self.steps, dtype=jnp.int32)
         return jnp.sum(begins[None] <= step[:, None], axis=1, dtype=jnp.int32)
 
+    # In a kernel: `block_of` in scalar memory, k the step.
+
+    def tile(self, block_of, k):
+        """The step's tile, and whether the step is the first and the last of it."""
+        number, after = k - block_of[k], jnp.minimum(k + 1, self.steps - 1)
+        begins = (k == 0) | (k - 1 - block_of[jnp.maximum(k - 1, 0)] != number)
+        ends = (k == self.steps - 1) | (after - block_of[after] != number)
+        return number, begins, ends
+
+    def begins_block(self, block_of, k):
+        """Whether the step is the first of its block."""
+        return (k == 0) | (block_of[jnp.maximum(k - 1, 0)] != block_of[k])
+
+    def place(self, code, tile):
+        """Number of each element's segment in the tile, `[1, rows]`; outside [0, segments) for what is not in it."""
+        return jnp.where(code & 1 == 1, (code >> 1) - tile * self.segments, -1)
+
+    def member(self, place):
+        """`[segments, rows]`, whether the element is in the segment."""
+        return jax.lax.broadcasted_iota(jnp.int32, (self.segments, self.rows), 0) == place
+
 
 def plan(elements: int, num_segments: int, width: int, *, spreads: bool) -> Staircase:
     """Sizes for elements of `width` numbers: few steps, and little work on pairs that have nothing in common.
