@@ -13,7 +13,7 @@ import numpy as np
 
 from experiments.data.fetch import DataError
 
-__all__ = ["PARTS", "Images", "read", "synthetic"]
+__all__ = ["PARTS", "Images", "like", "load", "read", "synthetic"]
 
 PARTS = ("train", "validation")
 
@@ -23,6 +23,24 @@ class Images(NamedTuple):
 
     images: np.ndarray
     labels: np.ndarray
+
+
+def like(count: int, side: int) -> Images:
+    """`Images` of shapes alone."""
+    import jax
+
+    shape = jax.ShapeDtypeStruct
+    return Images(shape((count, side, side, 3), np.uint8), shape((count,), np.int32))
+
+
+def load(source: str | Path, part: str, *, count: int, side: int, classes: int) -> Images:
+    """The first `count` pictures of a part of a folder, or of "synthetic". Raises DataError, also for too few."""
+    if source == "synthetic":
+        return synthetic(part, count=count, side=side, classes=classes)
+    found = read(source, part, side=side, classes=classes)
+    if len(found.labels) < count:
+        raise DataError(f"images: {part} must have {count:,} pictures, found {len(found.labels):,}.")
+    return Images(np.asarray(found.images[:count]), found.labels[:count])
 
 
 def read(folder: str | Path, part: str, *, side: int, classes: int) -> Images:

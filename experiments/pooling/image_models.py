@@ -16,32 +16,75 @@ from research.core import validate as checks
 from research.pooling import poolformer, resnet
 from research.pooling.windows import window_pool
 
-__all__ = ["NAMES", "Model", "build"]
+__all__ = ["NAMES", "Model", "build", "cut", "decays", "middle", "scaled"]
 
 #: The small ones are for rehearsals.
 NAMES = ("resnet18", "resnet50", "resnet_small", "poolformer_s12", "poolformer_small")
+#: Of the channels of ImageNet.
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+#: Names of the parameters that decay: not norms, biases and layer scales.
+_DECAYED = ("kernel", "wide", "narrow", "head")
 _SMALL = poolformer.Size((1, 1), (8, 16), 0.1)
 
 
 class Model(NamedTuple):
     """Attributes:
     init: `key -> (weights, statistics)`.
-    apply: `(weights, statistics, x, key) -> (logits, statistics)`; key None at test time, when statistics stay.
+    apply: `(weights, statistics, x, keys) -> (logits, statistics)`, a key for each picture; None at test time, when
+      statistics stay.
     """
 
     init: Callable[[Any], tuple[Any, Any]]
     apply: Callable[..., tuple[jax.Array, Any]]
 
 
-def build(name: str, kind: str, *, classes: int, dtype: str) -> Model:
-    """A model with pools of a kind of `windows.window_pool`: a residual network's first one, or every mixer."""
+def build(name: str, kind: str, *, classes: int, dtype: str, axis_name: str | None = None) -> Model:
+    """A model with pools of a kind of `windows.window_pool`: a residual network's first one, or every mixer.
+
+    Args:
+      axis_name: of devices over which batch statistics are taken.
+    """
     checks.one_of("model", name, NAMES)
-    return (_resnet if name.startswith("resnet") else _poolformer)(name, kind, classes, jnp.dtype(dtype))
+    if name.startswith("resnet"):
+        return _resnet(name, kind, classes, jnp.dtype(dtype), axis_name)
+    return _poolformer(name, kind, classes, jnp.dtype(dtype))
 
 
-def _resnet(name, kind, classes, dtype) -> Model:
+def cut(images: jax.Array, corners: jax.Array, mirrors: jax.Array, side: int) -> jax.Array:
+    """Squares `[n, side, side, 3]` of `images [n, ...]` at `corners [n, 2]`, mirrored where `mirrors [n]`."""
+
+    def one(image, corner, mirror):
+        square = jax.lax.dynamic_slice(image, (*corner, 0), (side, side, 3))
+        return jnp.where(mirror, square[:, ::-1], square)
+
+    return jax.vmap(one)(images, corners, mirrors)
+
+
+def middle(images: jax.Array, side: int) -> jax.Array:
+    """The squares in the middle."""
+    first = (images.shape[1] - side) // 2
+    inner = slice(first, first + side)
+    return images[:, inner, inner]
+
+
+def scaled(images: jax.Array, dtype: str) -> jax.Array:
+    """Bytes as numbers of mean 0 and deviation 1 over ImageNet."""
+    centred = images.astype(jnp.float32) / 255 - jnp.array(_MEAN).reshape(1, 1, 1, 3)
+    return (centred / jnp.array(_DEVIATION).reshape(1, 1, 1, 3)).astype(dtype)
+
+
+def decays(weights):
+    """Which parameters decay, as a tree of bool; of flax by key, of equinox by field."""
+
+    def one(path, _):
+        return getattr(path[-1], "key", getattr(path[-1], "name", "")) in _DECAYED
+
+    return jax.tree_util.tree_map_with_path(one, weights)
+
+
+def _resnet(name, kind, classes, dtype, axis_name) -> Model:
     # Kernels come from one draw: with one for each, starting would take minutes to compile.
-    options = {"classes": classes, "dtype": dtype, "kernel_init": nn.initializers.zeros}
+    options = {"classes": classes, "dtype": dtype, "kernel_init": nn.initializers.zeros, "axis_name": axis_name}
     if name == "resnet_small":
         pool = lambda x: window_pool(x, kind, 3, 2, ((1, 1), (1, 1)))  # noqa: E731
         network = resnet.ResNet((1, 1), False, 8, pool=pool, **options)
@@ -57,9 +100,9 @@ def _resnet(name, kind, classes, dtype) -> Model:
         scales = [math.sqrt(2 / fan) for fan in fans]
         return rest([scale * one for scale, one in zip(scales, drawn, strict=True)]), variables["batch_stats"]
 
-    def apply(weights, statistics, x, key):
+    def apply(weights, statistics, x, keys):
         variables = {"params": weights, "batch_stats": statistics}
-        if key is None:
+        if keys is None:
             return network.apply(variables, x), statistics
         logits, updated = network.apply(variables, x, train=True, mutable=["batch_stats"])
         return logits, updated["batch_stats"]
@@ -87,8 +130,8 @@ def _poolformer(name, kind, classes, dtype) -> Model:
     def init(key):
         return poolformer.PoolFormer.create(prng.stream(key, "weights"), size, classes=classes, kind=kind), ()
 
-    def apply(weights, statistics, x, key):
+    def apply(weights, statistics, x, keys):
         narrow = jax.tree.map(lambda leaf: leaf.astype(dtype), weights)
-        return narrow(x, key).astype(jnp.float32), statistics
+        return narrow(x, keys).astype(jnp.float32), statistics
 
     return Model(init, apply)

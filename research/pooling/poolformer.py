@@ -143,11 +143,14 @@ class Block(eqx.Module):
         Args:
           kind: of the mixer's pool.
           drop: chance in [0, 1) with which a branch is left out for an example; the others are scaled up.
-          key: of the draws; None for inference, where nothing is left out.
+          key: of the draws, one for all examples or `[B]`, one for each, so that they do not depend on the batch;
+            None for inference, where nothing is left out.
         """
         keep = jnp.ones((2, x.shape[0]), x.dtype)
         if key is not None:
-            keep = jax.random.bernoulli(key, 1 - drop, keep.shape).astype(x.dtype) / (1 - drop)
+            kept = jax.vmap(lambda one: jax.random.bernoulli(one, 1 - drop, (2,)), out_axes=1)
+            drawn = kept(key) if key.ndim else jax.random.bernoulli(key, 1 - drop, keep.shape)
+            keep = drawn.astype(x.dtype) / (1 - drop)
         column = (-1,) + (1,) * (x.ndim - 1)
         row = (1,) * (x.ndim - 1) + (-1,)
         scales = self.scales.astype(x.dtype)
@@ -196,17 +199,22 @@ class PoolFormer(eqx.Module):
         return cls(embeddings, stages, Norm.create(last), head, jnp.zeros(classes), kind, size.drop)
 
     def __call__(self, x: Float[Array, "B H W 3"], key: Key | None = None) -> Float[Array, "B classes"]:
-        """Logits; with a key, branches are left out at rates that grow linearly from 0 to the size's `drop`."""
+        """Logits; with a key or keys `[B]`, branches are left out at rates that grow from 0 to the size's `drop`."""
         counts = [stage.wide.shape[0] for stage in self.stages]
         rates = np.linspace(0, self.drop, sum(counts), dtype=np.float32)
         ends = np.cumsum(counts)
+
+        def folded(number):
+            if key is None or not key.ndim:
+                return None if key is None else jax.random.fold_in(key, number)
+            return jax.vmap(lambda one: jax.random.fold_in(one, number))(key)
+
         for embedding, stage, count, end in zip(self.embeddings, self.stages, counts, ends, strict=True):
             x = embedding(x)
 
             def block(x, one):
                 parameters, rate, number = one
-                own = None if key is None else jax.random.fold_in(key, number)
-                return parameters(x, kind=self.kind, drop=rate, key=own), None
+                return parameters(x, kind=self.kind, drop=rate, key=folded(number)), None
 
             numbers = jnp.arange(end - count, end)
             x, _ = jax.lax.scan(block, x, (stage, jnp.asarray(rates[end - count : end]), numbers))

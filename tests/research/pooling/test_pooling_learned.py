@@ -189,3 +189,14 @@ def test_a_small_poolformer():
 def test_bad_input_is_told_in_one_line(call, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         call(jnp.ones((1, 6, 6, 2)))
+
+
+def test_keys_of_examples_make_branches_independent_of_the_batch():
+    size = poolformer.Size((1, 2), (4, 8), 0.6, 0.3)
+    model = poolformer.PoolFormer.create(jax.random.key(0), size, classes=3)
+    x = jax.random.normal(jax.random.key(1), (6, 16, 16, 3))
+    apply = jax.jit(lambda x, keys: model(x, keys))
+    keys = jax.random.split(jax.random.key(2), 6)
+    whole = apply(x, keys)
+    np.testing.assert_allclose(apply(x[3:], keys[3:]), whole[3:], rtol=1e-4, atol=1e-6)
+    assert bool((apply(x, jax.random.split(jax.random.key(3), 6)) != whole).any())
