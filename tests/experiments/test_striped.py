@@ -9,6 +9,7 @@ import pytest
 
 from experiments.lib import mesh as mesh_lib
 from experiments.lib import striped
+from research.core import prng
 
 DIM = 3
 
@@ -61,10 +62,7 @@ def run(given=None, of=None, optimizer=None):
 
 def test_a_step_is_the_gradient_of_the_weighted_mean():
     state, found = run(config(num_steps=1, chunk=1, replicates=1))
-    assert np.isfinite(found["loss"]).all() and found["loss"].shape == (1, 1)
     # Again by hand, from the same draws.
-    from research.core import prng
-
     key = prng.replicate_keys(prng.root_key(5), 1)[0]
     weights = jax.random.normal(key, (DIM,))
     places, others = jax.random.split(prng.per_step(prng.stream(key, "batches"), 0))
