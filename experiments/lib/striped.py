@@ -1,9 +1,10 @@
 """Supervised training with examples over the devices of the mesh axis `data`, from a few functions of a task.
 
-Examples lie in stripes, split over the devices; every batch takes equally many from each stripe, at random. Which ones
-they are, and all that is random about them, is drawn at the shape of the whole batch: it is the same on any mesh, and
-so are results up to rounding, if what a task sums is sums over examples. A replicate is a seed; replicates run one
-after the other, each on the whole mesh.
+Examples are dealt to stripes in turn, and stripes are split over the devices; every batch takes equally many from each
+stripe, at random. Which ones they are, and all that is random about them, is drawn at the shape of the whole batch: it
+is the same on any mesh, and so are results up to rounding, if what a task sums is sums over examples. Any number of
+examples will do: stripes that got one less are filled up with one that is never drawn nor judged. A replicate is a
+seed; replicates run one after the other, each on the whole mesh.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from experiments.lib.program import Program
-from research.core import prng, sharding
+from research.core import prng
 from research.core import validate as checks
 
 __all__ = ["Task", "axis_name", "program"]
@@ -33,7 +35,7 @@ class Task(NamedTuple):
         `weight`, by which all are divided when those of all devices have been added, and any others. Statistics must
         come out equal on all devices: what they are taken from is averaged over `axis_name(mesh)`.
       predict: `(weights, statistics, examples) -> outputs`, leaves `[n, ...]`.
-      judge: `(outputs, examples) -> metrics`, scalars, of all examples for validation.
+      judge: `(outputs, examples) -> metrics`, scalars, of all examples for validation in their order.
       draw: `(key, shape) -> draws`, leaves `[*shape, ...]`: what is random about an example.
     """
 
@@ -53,10 +55,11 @@ def program(config, mesh, task: Task, *, optimizer, load: Callable[[], tuple[Any
     """The program of a task.
 
     Args:
-      config: `problem.stripes`, which the devices must divide; `run.batch_size` and the number of examples of both
-        parts must be multiples of it. `run.num_steps`, `chunk` and `replicates` as everywhere.
+      config: `problem.stripes`, which the devices must divide; `run.batch_size`, a multiple of it; both parts
+        must have at least as many examples as there are stripes. The rest of `run` as everywhere.
       optimizer: an optax transformation of the mean loss's gradient.
-      load: `() -> (train, validation)`, NumPy arrays `[n, ...]` in any trees.
+      load: `() -> (train, validation)`, NumPy arrays `[n, ...]` in any trees; memory-mapped ones are read in part, by
+        each process what its devices hold.
       like: their `jax.ShapeDtypeStruct`s.
 
     Metrics, `[R]`: every sum of the objective over its `weight`, mean of the chunk's steps; and, after the chunk,
@@ -68,9 +71,12 @@ def program(config, mesh, task: Task, *, optimizer, load: Callable[[], tuple[Any
     run, stripes, axis = config.run, config.problem.stripes, axis_name(mesh)
     devices = mesh.shape["data"] if axis else 1
     checks.require(stripes % devices == 0, "config.problem.stripes", f"be a multiple of {devices}", stripes)
+    fits = run.batch_size > 0 and run.batch_size % stripes == 0
+    checks.require(fits, "config.run.batch_size", f"be a positive multiple of {stripes} stripes", run.batch_size)
     sizes = [jax.tree.leaves(part)[0].shape[0] for part in like]
-    for name, size in zip(("config.run.batch_size", "train", "validation"), (run.batch_size, *sizes), strict=True):
-        checks.require(size > 0 and size % stripes == 0, name, f"be a positive multiple of {stripes} stripes", size)
+    for name, size in zip(("training", "validation"), sizes, strict=True):
+        checks.require(size >= stripes, f"examples for {name}", f"be at least {stripes}, one a stripe", size)
+    held = (sizes[0] - jnp.arange(stripes) + stripes - 1) // stripes  # of the training examples, by stripe
 
     def local(train, validation, state, at, draws):
         """A device's part of a chunk: its stripes and their draws."""
@@ -110,9 +116,10 @@ def program(config, mesh, task: Task, *, optimizer, load: Callable[[], tuple[Any
         key, number = state[3], state[4]
         shape = (run.chunk, stripes, run.batch_size // stripes)
         places, others = jax.random.split(prng.per_step(prng.stream(key, "batches"), number))
-        at = jax.random.randint(places, shape, 0, sizes[0] // stripes)
+        at = jax.random.randint(places, shape, 0, held[None, :, None])
         state, means, outputs = local(train, validation, state, at, task.draw(others, shape))
-        found = task.judge(jax.tree.map(_flat, outputs), jax.tree.map(_flat, validation))
+        in_order = lambda leaf: _flat(jnp.swapaxes(leaf, 0, 1))[: sizes[1]]  # noqa: E731
+        found = task.judge(jax.tree.map(in_order, outputs), jax.tree.map(in_order, validation))
         return state, means | {f"validation/{name}": value for name, value in found.items()}
 
     def start(key):
@@ -129,20 +136,29 @@ def program(config, mesh, task: Task, *, optimizer, load: Callable[[], tuple[Any
 
     keys = prng.replicate_keys(prng.root_key(config.seed), run.replicates)
     state = placed(jax.eval_shape(jax.vmap(start), keys), P())
-    data = placed(jax.eval_shape(lambda parts: _striped(parts, stripes), like), P(axis))
+    dealt = lambda leaf: jax.ShapeDtypeStruct((stripes, -(-leaf.shape[0] // stripes), *leaf.shape[1:]), leaf.dtype)  # noqa: E731
+    data = placed(jax.tree.map(dealt, like), P(axis))
 
     def init():
-        to = jax.tree.map(lambda leaf: leaf.sharding, (data, state))
-        return sharding.put(_striped(load(), stripes), to[0]), jax.jit(jax.vmap(start), out_shardings=to[1])(keys)
+        to = jax.tree.map(lambda leaf: leaf.sharding, state)
+        return jax.tree.map(_deal, load(), data), jax.jit(jax.vmap(start), out_shardings=to)(keys)
 
     return Program(init, jax.jit(advance), (data, state), ("seed",), {})
 
 
 def _flat(leaf):
-    """Stripes one after the other."""
+    """Rows of the second axis, one after the other."""
     return leaf.reshape(-1, *leaf.shape[2:])
 
 
-def _striped(tree, stripes: int):
-    """Leaves `[n, ...]` as `[stripes, n / stripes, ...]`."""
-    return jax.tree.map(lambda leaf: leaf.reshape(stripes, -1, *leaf.shape[1:]), tree)
+def _deal(leaf, like: jax.ShapeDtypeStruct) -> jax.Array:
+    """Example i at place i // stripes of stripe i % stripes; the last example fills what is left over."""
+    stripes, longest = like.shape[:2]
+    rows = np.minimum(np.arange(longest)[None] * stripes + np.arange(stripes)[:, None], len(leaf) - 1)
+    checks.require(
+        like.shape[2:] == leaf.shape[1:] and len(leaf) > stripes * (longest - 1),
+        "load",
+        "give what `like` says",
+        leaf.shape,
+    )
+    return jax.make_array_from_callback(like.shape, like.sharding, lambda at: leaf[rows[at[:2]]][(..., *at[2:])])

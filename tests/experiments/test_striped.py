@@ -20,13 +20,17 @@ def config(**changed):
     return mlc.ConfigDict({"seed": given["seed"], "problem": {"stripes": given["stripes"]}, "run": run})
 
 
+#: Neither is a multiple of the stripes.
+TRAIN, VALIDATION = 30, 7
+
+
 def parts():
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((40, DIM)).astype(np.float32)
-    return (x[:32], x[:32].sum(axis=1)), (x[32:], x[32:].sum(axis=1))
+    x = rng.standard_normal((TRAIN + VALIDATION, DIM)).astype(np.float32)
+    return (x[:TRAIN], x[:TRAIN].sum(axis=1)), (x[TRAIN:], x[TRAIN:].sum(axis=1))
 
 
-def task(seen=None):
+def task():
     """Least squares with noisy targets and weights that differ by example; statistics count steps."""
 
     def objective(weights, statistics, examples, draws, key):
@@ -45,13 +49,11 @@ def task(seen=None):
     )
 
 
-def run(given=None, of=None, optimizer=None):
+def run(given=None, of=None, load=parts):
     given = config() if given is None else given
-    train, validation = parts()
-    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (train, validation))
-    program = striped.program(
-        given, mesh_lib.build({"rep": 1}), of or task(), optimizer=optimizer or optax.sgd(0.1), load=parts, like=like
-    )
+    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), parts())
+    mesh = mesh_lib.build({"rep": 1})
+    program = striped.program(given, mesh, of or task(), optimizer=optax.sgd(0.1), load=load, like=like)
     data, state = program.init()
     found = []
     for _ in range(given.run.num_steps // given.run.chunk):
@@ -66,10 +68,10 @@ def test_a_step_is_the_gradient_of_the_weighted_mean():
     key = prng.replicate_keys(prng.root_key(5), 1)[0]
     weights = jax.random.normal(key, (DIM,))
     places, others = jax.random.split(prng.per_step(prng.stream(key, "batches"), 0))
-    at = jax.random.randint(places, (1, 4, 2), 0, 8)[0]
+    at = jax.random.randint(places, (1, 4, 2), 0, jnp.array([8, 8, 7, 7]).reshape(1, 4, 1))[0]
     draws = jax.random.normal(others, (1, 4, 2))[0].reshape(-1)
     (x, y), _ = parts()
-    rows = (8 * np.arange(4)[:, None] + np.asarray(at)).reshape(-1)
+    rows = (np.arange(4)[:, None] + 4 * np.asarray(at)).reshape(-1)
 
     def loss(weights):
         share = 1.0 + (x[rows, 0] > 0)
@@ -98,11 +100,37 @@ def test_replicates_are_seeds_and_chunks_do_not_matter_to_what_a_step_shares():
     np.testing.assert_allclose(single["coin"][:3].mean(axis=0), found["coin"][0], rtol=1e-6)
 
 
+def test_every_example_is_drawn_and_what_fills_a_stripe_is_not():
+    """Weights that count how often each example is seen."""
+
+    def objective(weights, statistics, examples, draws, key):
+        row = examples[0][:, 0].astype(jnp.int32)
+        return {"loss": weights.sum(), "weight": jnp.float32(1)}, statistics.at[row].add(1)
+
+    def numbered():
+        count = np.arange(TRAIN, dtype=np.float32)
+        return (np.stack([count] * DIM, axis=1), count), parts()[1]
+
+    counting = task()._replace(start=lambda key: (jnp.zeros(1), jnp.zeros(TRAIN, jnp.int32)), objective=objective)
+    counting = counting._replace(predict=lambda *_: jnp.zeros(2), judge=lambda outputs, _: {"n": outputs.size * 1.0})
+    state, found = run(config(num_steps=400, chunk=400, replicates=1), counting, load=numbered)
+    seen = np.asarray(state[1][0])
+    assert seen.sum() == 400 * 8
+    assert (seen > 0).all()
+    assert seen.max() < 200  # the last one fills two stripes: drawn there too, it would be seen some 300 times
+    assert found["validation/n"][0, 0] == VALIDATION
+
+
+def test_what_is_loaded_must_be_what_was_said():
+    with pytest.raises(ValueError, match="load must give what `like` says"):
+        run(load=lambda: jax.tree.map(lambda leaf: leaf[:5], parts()))
+
+
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
         ({"batch_size": 6}, r"config\.run\.batch_size must be a positive multiple of 4 stripes, got 6"),
-        ({"stripes": 16, "batch_size": 16}, r"validation must be a positive multiple of 16 stripes, got 8"),
+        ({"stripes": 16, "batch_size": 16}, r"examples for validation must be at least 16, one a stripe, got 7"),
     ],
 )
 def test_sizes_must_fit_the_stripes(changed, says):
