@@ -4,9 +4,9 @@
       --config.problem.source=FOLDER --mesh=data:256
   python -m experiments.aot --config=configs/pooling/imagenet_pod.py --topology=v5e:16x16
 FOLDER holds train_images.npy, uint8 [n, 256, 256, 3], train_labels.npy, and the same of validation, split over all
-devices. Any kind: --config.algo.kind=max. Smaller: ":resnet18"; the mixer: ":poolformer". Published: PoolFormer-S12 77.2 % (`yu:22`, 300 epochs with more augmentation than here); ResNet-18 and 50
-with max pooling about 70 and 76 % (recalled); SoftPool above max for every network tested (`stergiou:21`). Smoke:
-append ":quick".
+devices. Any kind: --config.algo.kind=max. Smaller: ":resnet18"; the mixer: ":poolformer". Published: PoolFormer-S12
+77.2 % (`yu:22`, 300 epochs with more augmentation than here); ResNet-18 and 50 with max pooling about 70 and 76 %
+(recalled); SoftPool above max for every network tested (`stergiou:21`). Smoke: append ":quick".
 """
 
 import ml_collections as mlc
