@@ -1,9 +1,9 @@
-"""Users' pictures: what is read is what lies there, and what is wrong is told in one line."""
+"""Users' pictures and other arrays by part: what is read is what lies there, and what is wrong is told in one line."""
 
 import numpy as np
 import pytest
 
-from experiments.data import image_files
+from experiments.data import image_files, part_files
 from experiments.data.fetch import DataError
 
 
@@ -15,14 +15,14 @@ def write(folder, images, labels):
 def test_arrays_are_mapped(tmp_path):
     made = image_files.synthetic("train", count=6, side=4, classes=3)
     write(tmp_path, *made)
-    found = image_files.read(tmp_path, "train", side=4, classes=3)
+    found = image_files.load(tmp_path, "train", count=5, side=4, classes=3)
     assert isinstance(found.images, np.memmap)
-    np.testing.assert_array_equal(found.images, made.images)
-    np.testing.assert_array_equal(found.labels, made.labels)
+    np.testing.assert_array_equal(found.images, made.images[:5])
+    np.testing.assert_array_equal(found.labels, made.labels[:5])
 
 
 def test_the_stand_in_has_one_pattern_per_class_in_both_parts():
-    train, validation = (image_files.synthetic(part, count=200, side=4, classes=2) for part in image_files.PARTS)
+    train, validation = (image_files.load("synthetic", part, count=200, side=4, classes=2) for part in part_files.PARTS)
     means = [[part.images[part.labels == label].mean(axis=0) for label in (0, 1)] for part in (train, validation)]
     # About 100 draws uniform on 128 levels: a mean's deviation is 3.7; patterns lie in 64..192.
     np.testing.assert_allclose(means[0], means[1], atol=37)
@@ -32,18 +32,19 @@ def test_the_stand_in_has_one_pattern_per_class_in_both_parts():
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (np.zeros((2, 4, 4, 3)), [0, 1], "train must be uint8"),
-        (np.zeros((2, 5, 4, 3), np.uint8), [0, 1], r"train must be uint8 of \[n, 4, 4, 3\]"),
-        (np.zeros((2, 4, 4, 3), np.uint8), [0], "train must have 2 whole labels"),
-        (np.zeros((2, 4, 4, 3), np.uint8), [0, 9], r"labels of train must lie in 0\.\.2, found 0\.\.9"),
+        (np.zeros((2, 4, 4, 3)), [0, 1], r"train_images\.npy must hold uint8 of shape \[n, 4, 4, 3\], found float64"),
+        (np.zeros((2, 5, 4, 3), np.uint8), [0, 1], r"must hold uint8 of shape \[n, 4, 4, 3\], found uint8 \(2, 5, 4"),
+        (np.zeros((2, 4, 4, 3), np.uint8), [0], r"train_labels\.npy must have 2 rows, found 1"),
+        (np.zeros((2, 4, 4, 3), np.uint8), [0.0, 1.0], r"must hold integer of shape \[n\], found float64"),
+        (np.zeros((2, 4, 4, 3), np.uint8), [0, 9], r"train_labels\.npy must hold labels in 0\.\.2, found 0\.\.9"),
     ],
 )
 def test_what_is_wrong_is_told(tmp_path, images, labels, message):
     write(tmp_path, images, np.array(labels))
     with pytest.raises(DataError, match=message):
-        image_files.read(tmp_path, "train", side=4, classes=3)
+        image_files.load(tmp_path, "train", count=2, side=4, classes=3)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"validation_images\.npy cannot be read"):
-        image_files.read(tmp_path, "validation", side=4, classes=3)
+        image_files.load(tmp_path, "validation", count=2, side=4, classes=3)
