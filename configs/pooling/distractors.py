@@ -15,8 +15,8 @@ def get_config(arg=""):
         "mark": 0.6, "noise": 0.1, "train": 512 if quick else 1536, "test": 256 if quick else 512,
     }  # fmt: skip
     c.algo = {
-        "hidden": 32, "layers": 2, "head": 64, "threshold": 0.6, "batch": 32, "learning_rate": 0.005,
+        "hidden": 32, "layers": 2, "head": 64, "threshold": 0.6, "batch": 16, "learning_rate": 0.003,
     }  # fmt: skip
-    c.run = {"num_steps": 2 if quick else 3, "chunk": 1, "replicates": 2 if quick else 3}
+    c.run = {"num_steps": 2 if quick else 5, "chunk": 1, "replicates": 2 if quick else 3}
     c.numerics = {"x64": False}
     return c

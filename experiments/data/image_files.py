@@ -1,6 +1,4 @@
-"""Users' labelled pictures: FOLDER/{train,validation}_images.npy, uint8 `[n, side, side, 3]`, and `_labels.npy`, integers
-`[n]`.
-"""
+"""Users' labelled pictures: uint8 `[n, side, side, 3]` in FOLDER/{train,validation}_images.npy, labels beside."""
 
 from __future__ import annotations
 

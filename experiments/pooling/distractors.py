@@ -40,59 +40,41 @@ def num_distractors(ratio: float, length: int) -> int:
     return min(round(ratio * length), length - 2)
 
 
+def tokens(key, topics, marks, rows, setting):
+    """Tokens `[B, T, D]` of the sequences `rows [B]`, channels at unit scale; a sequence's noise is always the same."""
+    import jax
+    import jax.numpy as jnp
+
+    from research.core import prng
+
+    dim = setting.channels
+    words = jax.random.normal(prng.stream(key, "tables"), (setting.topics, dim))
+    signs = jax.random.normal(prng.stream(key, "marks"), (3, dim)).at[0].set(0)  # an ordinary token has no mark
+    words, signs = (one / jnp.maximum(jnp.linalg.norm(one, axis=1, keepdims=True), 1e-6) for one in (words, signs))
+    keys = jax.vmap(lambda row: jax.random.fold_in(prng.stream(key, "noise"), row))(rows)
+    noise = jax.vmap(lambda one: jax.random.normal(one, (setting.length, dim)))(keys)
+    return (words[topics[rows]] + setting.mark * signs[marks[rows]]) * dim**0.5 + setting.noise * noise
+
+
 def program(config, mesh):
     import jax
     import jax.numpy as jnp
     import optax
 
     from experiments.lib import lanes
+    from experiments.pooling import token_heads
     from research.core import prng
-    from research.pooling import glot
 
     setting, algo = config.problem, config.algo
-    ratios, dim, per_epoch = tuple(setting.ratios), setting.channels, setting.train // algo.batch
+    ratios, per_epoch = tuple(setting.ratios), setting.train // algo.batch
     num_steps = per_epoch * config.run.num_steps
     optimizer = optax.adam(optax.cosine_decay_schedule(algo.learning_rate, num_steps))
     axis = jnp.array([num_distractors(ratio, setting.length) + 2 for ratio in ratios])
 
-    def tables(key):
-        """Topics `[topics, D]` of unit length, marks `[3, D]`, the first zero."""
-        topics = jax.random.normal(prng.stream(key, "tables"), (setting.topics, dim))
-        marks = jax.random.normal(prng.stream(key, "marks"), (3, dim)).at[0].set(0)
-        lengths = [jnp.maximum(jnp.linalg.norm(table, axis=1, keepdims=True), 1e-6) for table in (topics, marks)]
-        return topics / lengths[0], setting.mark * marks / lengths[1]
+    heads = token_heads.Setting(algo.head, algo.hidden, algo.layers, algo.threshold)
 
-    def tokens(key, topics, marks, rows):
-        """Tokens `[B, T, D]` at unit scale per channel; the noise of a sequence is always the same."""
-        words, signs = tables(key)
-        keys = jax.vmap(lambda row: jax.random.fold_in(prng.stream(key, "noise"), row))(rows)
-        noise = jax.vmap(lambda one: jax.random.normal(one, (setting.length, dim)))(keys)
-        return (words[topics[rows]] + signs[marks[rows]]) * dim**0.5 + setting.noise * noise
-
-    def create(key):
-        """Parameters of every pooling: its own, if it has any, and those of its head; equal heads start equal."""
-        keys = jax.random.split(key, 6)
-
-        def head(width, one, other):
-            weight = jax.random.normal(one, (width, algo.head)) * (2 / width) ** 0.5
-            out = jax.random.normal(other, (algo.head,)) / algo.head**0.5
-            return weight, jnp.zeros(algo.head), out, jnp.zeros(())
-
-        narrow = head(dim, keys[0], keys[1])
-        wide = head(dim + algo.layers * algo.hidden, keys[2], keys[3])
-        attention = glot.Glot.create(keys[4], dim, num_layers=0)
-        graph = glot.Glot.create(keys[5], dim, algo.hidden, algo.layers, algo.threshold)
-        return {"mean": ((), narrow), "max": ((), narrow), "attention": (attention, narrow), "graph": (graph, wide)}
-
-    def logits(params, pooling: str, x, mask):
-        pool, (weight, bias, out, constant) = params[pooling]
-        if pooling == "mean":
-            pooled = jnp.where(mask[..., None], x, 0).sum(axis=1) / mask.sum(axis=1, keepdims=True)
-        elif pooling == "max":
-            pooled = jnp.where(mask[..., None], x, -jnp.inf).max(axis=1)
-        else:
-            pooled = glot.glot(x, mask, pool).pooled
-        return jax.nn.relu(pooled @ weight + bias[None]) @ out + constant
+    def logit(params, pooling, x, mask):
+        return token_heads.logits(params[pooling], pooling, x, mask)[:, 0]
 
     def epoch(key, data, params, memory, number, valid):
         """One pass over the training sequences in random order, then the test.
@@ -104,10 +86,8 @@ def program(config, mesh):
         mask = jnp.broadcast_to(jnp.arange(setting.length)[None] < valid, (algo.batch, setting.length))
 
         def loss(params, rows):
-            x, sign = tokens(key, topics, marks, rows), 2.0 * label[rows] - 1
-            losses = jnp.stack(
-                [jnp.mean(jax.nn.softplus(-sign * logits(params, pooling, x, mask))) for pooling in POOLINGS]
-            )
+            x, sign = tokens(key, topics, marks, rows, setting), 2.0 * label[rows] - 1
+            losses = jnp.stack([jnp.mean(jax.nn.softplus(-sign * logit(params, name, x, mask))) for name in POOLINGS])
             return losses.sum(), losses
 
         def step(carry, rows):
@@ -120,8 +100,8 @@ def program(config, mesh):
         (params, memory), losses = jax.lax.scan(step, (params, memory), order)
 
         def right(rows):
-            x = tokens(key, topics, marks, rows)
-            return jnp.stack([(logits(params, pooling, x, mask) > 0) == (label[rows] == 1) for pooling in POOLINGS])
+            x = tokens(key, topics, marks, rows, setting)
+            return jnp.stack([(logit(params, name, x, mask) > 0) == (label[rows] == 1) for name in POOLINGS])
 
         test = setting.train + jnp.arange(setting.test).reshape(-1, algo.batch)
         return params, memory, jnp.mean(jax.lax.map(right, test), axis=(0, 2)), jnp.mean(losses, axis=0)
@@ -132,7 +112,8 @@ def program(config, mesh):
         return key, jax.tree.map(lambda *parts: jnp.stack(parts), *drawn)
 
     def start(drawn):
-        params = jax.vmap(create)(jax.random.split(prng.stream(drawn[0], "create"), len(ratios)))
+        keys = jax.random.split(prng.stream(drawn[0], "create"), len(ratios))
+        params = jax.vmap(lambda key: token_heads.create(key, POOLINGS, setting.channels, 1, heads))(keys)
         return params, jax.vmap(optimizer.init)(params), jnp.int32(0)
 
     def advance(_, drawn, state):
