@@ -37,7 +37,7 @@ class Factors(NamedTuple):
 def bilinear_pool(
     e: Float[Array, "*B I"], r: Float[Array, "*B J"], params: Factors, rank: int, normalize: bool = True
 ) -> Float[Array, "*B O"]:
-    """Pools products e_i r_j into O outputs.
+    """Pools products e_i r_j into O outputs, in at least float32.
 
     Args:
       rank: k >= 1, static; must divide the number of columns of both factors.
@@ -51,9 +51,11 @@ def bilinear_pool(
     checks.shape("params.right", params.right, (None, columns))
     checks.shape("params.left", params.left, (np.shape(e)[-1], None))
     checks.shape("params.right", params.right, (np.shape(r)[-1], None))
-    product = (e @ params.left) * (r @ params.right)
+    dtype = jnp.result_type(e, r, *params)
+    wide = jnp.promote_types(dtype, jnp.float32)  # products of two large numbers leave float16
+    product = (e.astype(wide) @ params.left.astype(wide)) * (r.astype(wide) @ params.right.astype(wide))
     pooled = product.reshape(*product.shape[:-1], columns // rank, rank).sum(axis=-1)
-    return _normalized(pooled) if normalize else pooled
+    return (_normalized(pooled) if normalize else pooled).astype(dtype)
 
 
 def _normalized(z: Float[Array, "*B O"]) -> Float[Array, "*B O"]:
@@ -148,7 +150,7 @@ def example(key: Key) -> dict[str, Operator]:
         module = LowRankBilinear.create(keys[2], (3, 4), 3, 2, normalize)
         return Operator(
             lambda params, x, mask: bilinear_pool(*x, params, 2, normalize), module.params, inputs, formula,
-            "amin:20", "pooling/fig_bilinear",
+            "amin:20", "pooling/fig_bilinear", degree=1 if normalize else 2,
         )  # fmt: skip
 
     return {

@@ -38,3 +38,4 @@ class Operator(NamedTuple):
     invariants: tuple[str, ...] = ()  # of INVARIANTS
     differentiable: bool = True  # False: selections and robust fixed points, through which no gradient is defined
     positive: bool = False  # inputs must be positive
+    degree: int = 1  # of the largest power of inputs in outputs: 2 for products, which leave float16 beyond 255

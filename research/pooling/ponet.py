@@ -180,7 +180,8 @@ def example(key: Key) -> dict[str, Operator]:
     ids = jnp.array([[0, 0, 1, 1, 2, 2], [0, 1, 1, 1, 1, 5]])
     return {
         "PoNet mixer": Operator(
-            lambda params, x, mask: params(x, mask), PoNet.create(keys[0], 4, 2, 2), x, formula, source, figure, mask
+            lambda params, x, mask: params(x, mask), PoNet.create(keys[0], 4, 2, 2), x, formula, source, figure, mask,
+            degree=2,
         ),
-        "PoNet mixer, sentences": Operator(by_sentence, (), (*parts, ids), formula, source, figure, mask),
-    }
+        "PoNet mixer, sentences": Operator(by_sentence, (), (*parts, ids), formula, source, figure, mask, degree=2),
+    }  # fmt: skip

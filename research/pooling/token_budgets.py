@@ -97,6 +97,6 @@ def example(key: Key) -> dict[str, Operator]:
     return {
         "token_flex": Operator(
             lambda params, x, mask: params(x, 9), TokenFlex.create(for_weights, 3, 4, 2),
-            jax.random.normal(for_x, (2, 5, 5, 3)), "(p W1 * silu(p W2)) W3, p the adaptive average", "hu:25",
+            jax.random.normal(for_x, (2, 5, 5, 3)), "(p W1 * silu(p W2)) W3, p the adaptive average", "hu:25", degree=2,
         )
     }  # fmt: skip
