@@ -3,10 +3,11 @@
 `JAX_PLATFORMS=cuda python -m pytest -m gpu` and its like choose another platform. No compile cache is set: it writes
 entries in place, and a test process that reads one half-written would warn, which is an error here.
 
-Most of the time would go to the compilation of programs that run once on a few numbers: they are compiled without LLVM's
-optimisations and by XLA's older emitters of loops, which saves more than half of the work. What users get is tested by `make figures`, which checks every claim, by what
-runs in a process of its own here (experiments, kernels for chips), by tests marked `optimized`, which are about bits,
-and by those marked `slow`; and by every test under `JAX_DISABLE_MOST_OPTIMIZATIONS=0 make unit`.
+Most of the time would go to the compilation of programs that run once on a few numbers: they are compiled without
+LLVM's optimisation and by XLA's older emitters of loops, which saves up to two thirds of the work. What users get is
+tested by `make figures`, which checks every claim, by what runs in a process of its own here (experiments, kernels for
+chips), by tests marked `optimized`, which are about bits, and by those marked `slow`; and by every test under
+`JAX_DISABLE_MOST_OPTIMIZATIONS=0 make unit`.
 """
 
 import collections

@@ -17,6 +17,8 @@ pytestmark = pytest.mark.optimized
 
 ALGORITHMS = [pytest.param(module, id=module.__name__.removeprefix("research.")) for module in discover.algorithms()]
 each_algorithm = pytest.mark.parametrize("algo", ALGORITHMS)
+#: A restart comes a step sooner or later by a last bit: programs that are compared are compiled alike.
+DECIDES_BY_ROUNDING = {"research.halpern.pdhg"}
 
 
 @functools.cache
@@ -128,8 +130,10 @@ def test_vmap_equals_a_loop(algo, plainly):
     keys = prng.replicate_keys(prng.root_key(2), 3)
     given = (problem, params, keys)
     batch = plain(plainly(jax.vmap(lambda *args: algo.run(*args), in_axes=(None, None, 0)), *given)(*given))
+    decides = algo.__name__ in DECIDES_BY_ROUNDING
+    run = plainly(algo.run, problem, params, keys[0]) if decides else begin(algo)
     for lane in range(3):
-        alone = begin(algo)(problem, params, keys[lane])
+        alone = run(problem, params, keys[lane])
         assert_close(jax.tree.map(lambda leaf, lane=lane: leaf[lane], batch), alone)
 
 
