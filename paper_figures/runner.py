@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments.lib import backend, provenance
-from experiments.lib.config import CHECKOUT
+from paper_figures import prepared
 from paper_figures.catalog import Needed
 
 __all__ = ["Outcome", "command", "default_jobs", "run_all"]
@@ -63,12 +63,13 @@ def run_all(
 ) -> Iterator[Outcome]:
     """Executes the runs, `jobs` at a time, each directory once; yields outcomes as they come.
 
-    `execute` takes a command and returns exit code and output; by default a process started in the checkout.
-    Interrupting the iteration ends the processes that it started, which save their state first.
+    `execute` takes a command and returns exit code and output; by default a process of its own in the checkout, split
+    off from one that has imported what experiments import. Interrupting the iteration ends the processes that it
+    started, which save their state first.
     """
     unique = list({needed.directory: needed for needed in runs}.values())
     revision = provenance.revision().name
-    processes: set[subprocess.Popen] = set()
+    processes = prepared.Processes()
     execute = execute or (lambda line: _execute(line, processes))
 
     def run(needed: Needed) -> Outcome:
@@ -76,7 +77,7 @@ def run_all(
         exit_code, output = execute(command(needed, root, revision))
         return Outcome(needed, exit_code, time.monotonic() - began, output)
 
-    with ThreadPoolExecutor(jobs) as pool:
+    with contextlib.closing(processes), ThreadPoolExecutor(jobs) as pool:
         pending: set[Future[Outcome]] = {pool.submit(run, needed) for needed in unique}
         try:
             while pending:
@@ -85,25 +86,9 @@ def run_all(
         except BaseException:
             for future in pending:
                 future.cancel()
-            for process in list(processes):
-                process.terminate()
+            processes.terminate()
             raise
 
 
-def _execute(line: list[str], processes: set[subprocess.Popen]) -> tuple[int, str]:
-    process = subprocess.Popen(
-        line,
-        cwd=CHECKOUT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )  # fmt: skip  A session of its own: Ctrl-C reaches it once, from run_all, and not from the terminal as well.
-    processes.add(process)
-    try:
-        output, _ = process.communicate()
-    finally:
-        processes.discard(process)
-    return process.returncode, output
+def _execute(line: list[str], processes: prepared.Processes) -> tuple[int, str]:
+    return processes.execute(line)

@@ -3,15 +3,17 @@
 `JAX_PLATFORMS=cuda python -m pytest -m gpu` and its like choose another platform. No compile cache is set: it writes
 entries in place, and a test process that reads one half-written would warn, which is an error here.
 
-Most of the time would go to LLVM's optimisation of programs that run once on a few numbers: they are compiled without
-it, which saves up to half of the work. What users get is tested by `make figures`, which checks every claim, by what
-runs in a process of its own here (experiments, kernels for chips), by tests marked `optimized`, which are about bits,
-and by those marked `slow`; and by every test under `JAX_DISABLE_MOST_OPTIMIZATIONS=0 make unit`.
+Most of the time would go to the compilation of programs that run once on a few numbers: they are compiled without
+LLVM's optimisation and by XLA's older emitters of loops, which saves up to two thirds of the work. What users get is
+tested by `make figures`, which checks every claim, by what runs in a process of its own here (experiments, kernels for
+chips), by tests marked `optimized`, which are about bits, and by those marked `slow`; and by every test under
+`JAX_DISABLE_MOST_OPTIMIZATIONS=0 make unit`.
 """
 
 import collections
 import contextlib
 import fcntl
+import functools
 import importlib
 import inspect
 import os
@@ -28,6 +30,7 @@ if os.environ["JAX_PLATFORMS"] == "cpu":
 
 import jax
 import pytest
+from jax._src import compiler  # no public setting reaches the compilation of every single operation
 
 from experiments.lib import app
 from experiments.lib import config as config_lib
@@ -42,9 +45,37 @@ AS_SHIPPED = ("optimized", "slow", "multi_device", "tpu_aot", "gpu", "tpu")
 CHOOSE = os.environ["JAX_PLATFORMS"] == "cpu" and "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ
 
 
+#: XLA's older emitters of loops on the CPU take half the time to compile, and give the same values to rounding.
+OLDER_EMITTERS = ("xla_cpu_use_fusion_emitters", False)
+#: What `jax_disable_most_optimizations` sets, for one program.
+PLAINLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
 def _optimize(effort):
     jax.config.update("jax_disable_most_optimizations", not effort)
     return effort
+
+
+def _emitters_known():
+    """Whether this compiler still has both."""
+    try:
+        jax.jit(lambda x: x).lower(0.0).compile(compiler_options=dict([OLDER_EMITTERS]))
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
+def _with_older_emitters(options, effort):
+    """`options()` of a compilation, with the older emitters while `effort` is `[False]`."""
+
+    @functools.wraps(options)
+    def chosen(*args, **kwargs):
+        found = options(*args, **kwargs)
+        if effort == [False]:
+            found.env_option_overrides = [*found.env_option_overrides, OLDER_EMITTERS]
+        return found
+
+    return chosen
 
 
 def pytest_collection_modifyitems(items):
@@ -77,7 +108,20 @@ def _as_shipped(item):
 @pytest.fixture(autouse=True, scope="session")
 def _effort():
     """What compilation is set to; off from the start, for fixtures of modules, which come before the tests."""
-    return [_optimize(False) if CHOOSE else None]
+    effort = [_optimize(False) if CHOOSE else None]
+    with pytest.MonkeyPatch.context() as patch:
+        if CHOOSE and _emitters_known():
+            options = _with_older_emitters(compiler.get_compile_options, effort)
+            patch.setattr(compiler, "get_compile_options", options)
+        yield effort
+
+
+@pytest.fixture(scope="session")
+def plainly():
+    """`plainly(function, *args)`: the function, compiled for arguments like these as most tests are. For what a test
+    marked `optimized` compares to rounding only."""
+    options = dict([OLDER_EMITTERS], **PLAINLY) if CHOOSE and _emitters_known() else {}
+    return lambda function, *args: jax.jit(function).lower(*args).compile(compiler_options=options)
 
 
 @pytest.fixture(autouse=True)

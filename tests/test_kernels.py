@@ -4,6 +4,7 @@ Costs and compilation for chips are in `tests/aot/test_kernels_aot.py`; what is 
 `tests/pallas_kernels/<kernel>/`.
 """
 
+import functools
 import sys
 
 import jax
@@ -17,13 +18,25 @@ from pallas_kernels._lab import budgets
 from pallas_kernels._lab.chips import CHIPS
 
 KERNELS = _discover.kernels()
+FOUND = {
+    (kernel, example.name): example for kernel in KERNELS for example in _discover.load(kernel, "cases").examples()
+}
+EXAMPLES = [pytest.param(*key, example, id="-".join(key)) for key, example in FOUND.items()]
+each_example = pytest.mark.parametrize(("kernel", "name", "example"), EXAMPLES)
 
 
-EXAMPLES = [
-    pytest.param(kernel, example, id=f"{kernel}-{example.name}")
-    for kernel in KERNELS
-    for example in _discover.load(kernel, "cases").examples()
-]
+@functools.cache
+def expected(kernel, name):
+    """What the reference gives, computed once for all tests of an example."""
+    example = FOUND[kernel, name]
+    return example.call(*example.args, impl="reference")
+
+
+@functools.cache
+def traced(kernel, name):
+    """The operation as users call it, traced once for all platforms."""
+    example = FOUND[kernel, name]
+    return jax.jit(lambda *args: example.call(*args, impl=None)).trace(*example.args)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -50,22 +63,22 @@ def gap(got, expected):
     return found
 
 
-@pytest.mark.parametrize(("kernel", "example"), EXAMPLES)
-def test_interpreted_kernel_equals_the_reference(kernel, example):
+@each_example
+def test_interpreted_kernel_equals_the_reference(kernel, name, example):
     got = example.call(*example.args, impl="pallas_interpret")
-    assert gap(got, example.call(*example.args, impl="reference")) <= example.tolerance
+    assert gap(got, expected(kernel, name)) <= example.tolerance
 
 
-@pytest.mark.parametrize(("kernel", "example"), EXAMPLES)
-def test_no_race_and_no_uninitialised_read(kernel, example, capfd):
+@each_example
+def test_no_race_and_no_uninitialised_read(kernel, name, example, capfd):
     strict = pltpu.InterpretParams(detect_races=True, uninitialized_memory="nan")
     got = example.interpret(*example.args, strict)
-    assert gap(got, example.call(*example.args, impl="reference")) <= example.tolerance
+    assert gap(got, expected(kernel, name)) <= example.tolerance
     assert "RACE DETECTED" not in "".join(capfd.readouterr())  # jax 0.10 prints it, later ones raise
 
 
-@pytest.mark.parametrize(("kernel", "example"), EXAMPLES)
-def test_derivatives_equal_those_of_the_reference(kernel, example):
+@each_example
+def test_derivatives_equal_those_of_the_reference(kernel, name, example):
     """In the direction of random cotangents, so that every output counts."""
     if not example.differentiable:
         pytest.skip(_discover.load(kernel, "cases").NOT_DIFFERENTIABLE)
@@ -88,10 +101,9 @@ def test_derivatives_equal_those_of_the_reference(kernel, example):
 
 
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
-@pytest.mark.parametrize(("kernel", "example"), EXAMPLES)
-def test_the_kernel_is_lowered_for_a_tpu_alone(kernel, example, platform):
-    lowered = jax.jit(lambda *args: example.call(*args, impl=None)).trace(*example.args)
-    text = lowered.lower(lowering_platforms=(platform,)).as_text()
+@each_example
+def test_the_kernel_is_lowered_for_a_tpu_alone(kernel, name, example, platform):
+    text = traced(kernel, name).lower(lowering_platforms=(platform,)).as_text()
     assert ("tpu_custom_call" in text) == (platform == "tpu")
 
 
