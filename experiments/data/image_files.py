@@ -13,7 +13,7 @@ __all__ = ["Images", "like", "load", "synthetic"]
 
 
 class Images(NamedTuple):
-    """Attributes: `images [n, side, side, 3]` uint8; `labels [n]` int32, 0 <= label < classes."""
+    """Attributes: `images [n, side, side, 3]` uint8; `labels [n]` int32, first <= label < classes."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -27,12 +27,22 @@ def like(count: int, side: int) -> Images:
     return Images(shape((count, side, side, 3), np.uint8), shape((count,), np.int32))
 
 
-def load(source: str | Path, part: str, *, count: int, side: int, classes: int) -> Images:
-    """The first `count` pictures of a part of a folder, mapped and not read, or of "synthetic". Raises DataError."""
+def load(
+    source: str | Path, part: str, *, count: int, side: int, classes: int, first: int = 0, whole: bool = False
+) -> Images:  # fmt: skip
+    """The first `count` pictures of a part of a folder, mapped and not read, or of "synthetic".
+
+    Args:
+      classes, first: labels of a folder lie in first .. classes - 1.
+      whole: refuse a folder with more pictures.
+
+    Raises: DataError.
+    """
     if source == "synthetic":
         return synthetic(part, count=count, side=side, classes=classes)
-    images = part_files.mapped(source, part, "images", like=(None, side, side, 3), dtype=np.uint8, count=count)
-    return Images(images, part_files.labels(source, part, count=count, classes=classes))
+    like = (None, side, side, 3)
+    images = part_files.mapped(source, part, "images", like=like, dtype=np.uint8, count=count, whole=whole)
+    return Images(images, part_files.labels(source, part, count=count, classes=classes, first=first, whole=whole))
 
 
 def synthetic(part: str, *, count: int, side: int, classes: int) -> Images:

@@ -16,13 +16,14 @@ __all__ = ["PARTS", "labels", "mapped"]
 PARTS = ("train", "validation")
 
 
-def mapped(folder: str | Path, part: str, name: str, *, like: tuple[int | None, ...], dtype: type, count: int):
+def mapped(folder: str | Path, part: str, name: str, *, like: tuple[int | None, ...], dtype: type, count: int, whole: bool = False):
     """The first `count` rows of an array, mapped and not read.
 
     Args:
       part: of `PARTS`.
       like: the shape that is expected, None for the number of rows.
       dtype: a NumPy dtype, or an abstract one such as `np.integer`.
+      whole: refuse a file that has more rows.
 
     Raises:
       DataError: the file is missing or no array, or of another shape or kind, or has fewer rows.
@@ -38,15 +39,19 @@ def mapped(folder: str | Path, part: str, name: str, *, like: tuple[int | None, 
         raise DataError(f"{path} must hold {dtype.__name__} of shape [{wanted}], found {found.dtype} {found.shape}.")
     if len(found) < count:
         raise DataError(f"{path} must have {count:,} rows, found {len(found):,}.")
+    if whole and len(found) > count:
+        raise DataError(f"{path} must have {count:,} rows and no more, found {len(found):,}.")
     return found[:count]
 
 
-def labels(folder: str | Path, part: str, *, count: int, classes: int) -> np.ndarray:
-    """`<part>_labels.npy`, int32 `[count]`. Raises DataError, also for one that is not in 0 .. classes - 1."""
-    found = np.asarray(mapped(folder, part, "labels", like=(None,), dtype=np.integer, count=count))
-    if len(found) and not (found.min() >= 0 and found.max() < classes):
+def labels(
+    folder: str | Path, part: str, *, count: int, classes: int, first: int = 0, whole: bool = False
+) -> np.ndarray:  # fmt: skip
+    """`<part>_labels.npy`, int32 `[count]`. Raises DataError, also for one that is not in first .. classes - 1."""
+    found = np.asarray(mapped(folder, part, "labels", like=(None,), dtype=np.integer, count=count, whole=whole))
+    if len(found) and not (found.min() >= first and found.max() < classes):
         raise DataError(
-            f"{Path(folder) / f'{part}_labels.npy'} must hold labels in 0..{classes - 1}, "
+            f"{Path(folder) / f'{part}_labels.npy'} must hold labels in {first}..{classes - 1}, "
             f"found {found.min()}..{found.max()}."
         )
     return found.astype(np.int32)

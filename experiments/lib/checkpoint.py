@@ -14,15 +14,14 @@ import os
 import shutil
 import sys
 import time
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from experiments.lib import checksum, hosts
+from experiments.lib import checksum, hosts, leaves
 from experiments.lib.errors import RunError
 
-__all__ = ["Checkpoints"]
+__all__ = ["Checkpoints", "first_line", "quieten"]
 
 KEEP = 2
 
@@ -50,12 +49,16 @@ class Checkpoints:
 
     def due(self, step: int) -> bool:
         """Whether one of the clocks asks for a checkpoint at `step`."""
-        passed = self._every_steps and step // self._every_steps > self._last_step // self._every_steps
-        return bool(passed) or time.monotonic() - self._last_time >= self._every_seconds
+        return self._passed(step) or time.monotonic() - self._last_time >= self._every_seconds
 
     def worth_keeping(self, step: int) -> bool:
-        """Whether the final state should be saved, so that a kill during what follows does not cost the run."""
-        return step != self._last_step and time.monotonic() - self._last_time >= _WORTH_SAVING_SECONDS
+        """Whether the final state should be saved: steps ask for it, or a kill in what follows would cost much."""
+        late = time.monotonic() - self._last_time >= _WORTH_SAVING_SECONDS
+        return step != self._last_step and (late or self._passed(step))
+
+    def _passed(self, step: int) -> bool:
+        every = self._every_steps
+        return bool(every) and step // every > self._last_step // every
 
     # Saving.
 
@@ -68,13 +71,14 @@ class Checkpoints:
         import jax
         import orbax.checkpoint as ocp
 
-        stamp = {"step": step, "layout": _layout(state), "checksum": checksum.of(map(_raw, jax.tree.leaves(state)))}
+        total = checksum.of(map(leaves.raw, jax.tree.leaves(state)))
+        stamp = {"step": step, "layout": leaves.layout(state), "checksum": total}
         with self._one_line(f"checkpoint {step} cannot be written"):
             self._open().save(
                 step,
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(_storable(state)),
-                    stamp=ocp.args.JsonSave(stamp | {"own_crc32": _text_crc32(stamp)}),
+                    state=ocp.args.StandardSave(leaves.storable(state)),
+                    stamp=ocp.args.JsonSave(stamp | {"own_crc32": leaves.text_crc32(stamp)}),
                 ),
                 force=True,
             )
@@ -101,7 +105,7 @@ class Checkpoints:
             raise
         except Exception as error:  # tensorstore tells a full disk in errors of many classes
             known = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)]
-            reason = next((text for text in known if text in str(error)), _first_line(error))
+            reason = next((text for text in known if text in str(error)), first_line(error))
             raise RunError(f"{self._folder}: {what} ({reason})") from error
 
     # Restoring.
@@ -126,7 +130,7 @@ class Checkpoints:
             except RunError as error:
                 other = error
             except Exception as error:  # damage shows in many ways, and all of them mean the same
-                damage = _first_line(error)
+                damage = first_line(error)
             hosts.settle(other)
             if hosts.agree([bool(damage)]).any():
                 self._say(f"checkpoint {step} is damaged and skipped ({damage or 'another process cannot read it'})")
@@ -142,20 +146,22 @@ class Checkpoints:
 
         manager = self._open()
         stamp = dict(manager.restore(step, args=ocp.args.Composite(stamp=ocp.args.JsonRestore())).stamp)
-        if stamp.pop("own_crc32", None) != _text_crc32(stamp):
+        if stamp.pop("own_crc32", None) != leaves.text_crc32(stamp):
             raise ValueError("its stamp is damaged")
-        expected = _layout(like)
+        expected = leaves.layout(like)
         if stamp["layout"] != expected:
             changed = [pair for pair in zip(stamp["layout"], expected, strict=False) if pair[0] != pair[1]]
             detail = f"{changed[0][0]} became {changed[0][1]}" if changed else "another number of arrays"
             raise RunError(f"checkpoint {step} is of another program ({detail}); use --overwrite.")
         target = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), _storable(like)
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), leaves.storable(like)
         )
         stored = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))).state
-        leaves, structure = jax.tree.flatten(like)
-        state = jax.tree.unflatten(structure, [_revived(stored.get(_name(i)), leaf) for i, leaf in enumerate(leaves)])
-        if _layout(state) != expected or checksum.of(map(_raw, jax.tree.leaves(state))) != stamp["checksum"]:
+        parts, structure = jax.tree.flatten(like)
+        parts = [leaves.revived(stored.get(leaves.name(i)), leaf) for i, leaf in enumerate(parts)]
+        state = jax.tree.unflatten(structure, parts)
+        total = checksum.of(map(leaves.raw, jax.tree.leaves(state)))
+        if leaves.layout(state) != expected or total != stamp["checksum"]:
             raise ValueError("its checksum is wrong")
         return state
 
@@ -177,7 +183,7 @@ class Checkpoints:
         if self._manager is None:
             import orbax.checkpoint as ocp
 
-            _quieten()
+            quieten()
             options = ocp.CheckpointManagerOptions(
                 max_to_keep=KEEP,
                 create=True,
@@ -189,7 +195,7 @@ class Checkpoints:
 
 
 @functools.cache
-def _quieten() -> None:
+def quieten() -> None:
     """orbax tells its every step, and a full disk several times over from its threads; we tell it in one line."""
     for name in ("absl", "asyncio", "concurrent.futures"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -203,50 +209,6 @@ def _quieten() -> None:
     sys.unraisablehook = hook
 
 
-def _name(index: int) -> str:
-    return f"leaf_{index:04d}"
-
-
-def _storable(state: Any) -> dict[str, Any]:
-    """Leaves by number: user classes stay out of the files, and so do empty arrays, which orbax refuses."""
-    import jax
-
-    return {_name(i): _raw(leaf) for i, leaf in enumerate(jax.tree.leaves(state)) if leaf.size}
-
-
-def _is_key(leaf: Any) -> bool:
-    import jax
-
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _raw(leaf: Any) -> Any:
-    """A typed key as its integers: what they mean is known from the program, not from a file that may be lost."""
-    import jax
-
-    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
-
-
-def _revived(stored: Any, like: Any) -> Any:
-    import jax
-
-    if stored is None:
-        return like
-    return jax.random.wrap_key_data(stored, impl=jax.random.key_impl(like)) if _is_key(like) else stored
-
-
-def _layout(state: Any) -> list[str]:
-    """One text per leaf: where it is, its shape and its dtype."""
-    import jax
-
-    paths = jax.tree_util.tree_leaves_with_path(state)
-    return [f"{jax.tree_util.keystr(path) or 'state'} {list(leaf.shape)} {leaf.dtype}" for path, leaf in paths]
-
-
-def _text_crc32(stamp: dict[str, Any]) -> int:
-    return zlib.crc32(json.dumps(stamp, sort_keys=True).encode())
-
-
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return (lines[0] if lines else type(error).__name__)[:200]

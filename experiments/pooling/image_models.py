@@ -38,13 +38,15 @@ class Model(NamedTuple):
     apply: Callable[..., tuple[jax.Array, Any]]
 
 
-def build(name: str, kind: str, *, classes: int, dtype: str, axis_name: str | None = None) -> Model:
+def build(name: str, kind: str, *, classes: int | None, dtype: str, axis_name: str | None = None) -> Model:
     """A model with pools of a kind of `windows.window_pool`: a residual network's first one, or every mixer.
 
     Args:
+      classes: None for a residual network without its head, whose "logits" are the features `[B, H, W, C]`.
       axis_name: of devices over which batch statistics are taken.
     """
-    checks.one_of("model", name, NAMES)
+    names = tuple(one for one in NAMES if one.startswith("resnet")) if classes is None else NAMES
+    checks.one_of("model", name, names)
     if name.startswith("resnet"):
         return _resnet(name, kind, classes, jnp.dtype(dtype), axis_name)
     return _poolformer(name, kind, classes, jnp.dtype(dtype))

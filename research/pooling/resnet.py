@@ -49,13 +49,13 @@ class _Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """The classifier; `apply` with `mutable=["batch_stats"]` in training.
+    """The classifier, or what is below its head; `apply` with `mutable=["batch_stats"]` in training.
 
     Attributes:
       blocks: of every stage.
       bottleneck: of every block.
       width: of the first stage, doubled by each of the others.
-      classes: of the head.
+      classes: of the head; None for the features of the last stage, `[B, H, W, C]` of this dtype, without one.
       pool: `[B, H, W, C] -> [B, H', W', C]` behind the first convolution, normalised and rectified.
       dtype: of activations; parameters and statistics are float32.
       axis_name: of devices over which batch statistics are taken; None for those of one.
@@ -65,14 +65,14 @@ class ResNet(nn.Module):
     blocks: Sequence[int]
     bottleneck: bool
     width: int = 64
-    classes: int = 1000
+    classes: int | None = 1000
     pool: Callable[[Array], Array] | None = None
     dtype: Any = jnp.float32
     axis_name: str | None = None
     kernel_init: Callable = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B H W 3"], train: bool = False) -> Float[Array, "B classes"]:
+    def __call__(self, x: Float[Array, "B H W 3"], train: bool = False) -> Float[Array, "B *outputs"]:
         convolution = functools.partial(nn.Conv, use_bias=False, dtype=self.dtype, kernel_init=self.kernel_init)
         norm = functools.partial(
             nn.BatchNorm, use_running_average=not train, momentum=0.9, dtype=self.dtype, axis_name=self.axis_name
@@ -83,6 +83,8 @@ class ResNet(nn.Module):
             for number in range(count):
                 stride = 2 if stage and not number else 1
                 x = _Block(self.width * 2**stage, stride, self.bottleneck, convolution, norm)(x)
+        if self.classes is None:
+            return x
         return nn.Dense(self.classes, dtype=self.dtype)(x.mean(axis=(1, 2))).astype(jnp.float32)
 
 

@@ -205,6 +205,7 @@ def test_clock_of_steps(tmp_path):
     assert [step for step in range(4, 41, 4) if manager.due(step)] == list(range(12, 41, 4))
     manager._last_step = 12
     assert [step for step in (16, 20, 24) if manager.due(step)] == [20, 24]
+    assert [step for step in (16, 20, 24) if manager.worth_keeping(step)] == [20, 24]
 
 
 def test_clock_of_minutes(tmp_path, monkeypatch):

@@ -14,6 +14,8 @@ pytestmark = pytest.mark.multi_device
 CASES = {
     "a residual network": ("configs/pooling/imagenet.py:quick", {}),
     "a PoolFormer": ("configs/pooling/imagenet_pod.py:quick,poolformer", {}),
+    # Stripes of unequal length in both parts.
+    "embeddings with GSP": ("configs/pooling/retrieval.py:quick", {}),
 }
 
 

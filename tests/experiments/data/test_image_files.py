@@ -48,3 +48,14 @@ def test_what_is_wrong_is_told(tmp_path, images, labels, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"validation_images\.npy cannot be read"):
         image_files.load(tmp_path, "validation", count=2, side=4, classes=3)
+
+
+def test_parts_of_other_classes_are_read_whole(tmp_path):
+    write(tmp_path, np.zeros((3, 4, 4, 3), np.uint8), np.array([2, 4, 3]))
+    options = {"side": 4, "classes": 5, "whole": True}
+    found = image_files.load(tmp_path, "train", count=3, first=2, **options)
+    np.testing.assert_array_equal(found.labels, [2, 4, 3])
+    with pytest.raises(DataError, match=r"train_labels\.npy must hold labels in 3\.\.4, found 2\.\.4"):
+        image_files.load(tmp_path, "train", count=3, first=3, **options)
+    with pytest.raises(DataError, match=r"train_images\.npy must have 2 rows and no more, found 3"):
+        image_files.load(tmp_path, "train", count=2, first=2, **options)
