@@ -11,7 +11,7 @@ def get_config(arg=""):
     quick = arg == "quick"
     c = mlc.ConfigDict({"experiment": "pooling.retrieval", "seed": 0, "data": ""})
     c.problem = {
-        "source": "synthetic", "train": 203 if quick else 1003, "side": 40, "crop": 32, "classes": 50, "unseen": 50,
+        "source": "synthetic", "train": 203 if quick else 603, "side": 40, "crop": 32, "classes": 24, "unseen": 24,
         "stripes": 8, "foreground": 0.25, "nuisances": 8,
     }  # fmt: skip
     c.algo = {
@@ -20,7 +20,7 @@ def get_config(arg=""):
         "proxy_rate": 0.1, "epsilon": 1e-8, "warmup": 2,
     }  # fmt: skip
     c.run = {
-        "num_steps": 4 if quick else 320, "chunk": 2 if quick else 32, "replicates": 1, "batch_size": 32,
+        "num_steps": 4 if quick else 240, "chunk": 2 if quick else 24, "replicates": 1, "batch_size": 32,
         "windows": 101 if quick else 301,
     }  # fmt: skip
     c.numerics = {"x64": False}

@@ -31,8 +31,8 @@ def synthetic(
     """
     checks.require(side > 0 and side % PATCH == 0, "side", f"be a positive multiple of {PATCH}", side)
     checks.require(0 < foreground <= 1, "foreground", "lie in (0, 1]", foreground)
-    shape = (classes + unseen + nuisances, PATCH // 2, PATCH // 2, 3)
-    patterns = np.random.default_rng(0).integers(64, 192, shape).repeat(2, axis=1).repeat(2, axis=2)
+    shape = (classes + unseen + nuisances, PATCH // 4, PATCH // 4, 3)
+    patterns = np.random.default_rng(0).integers(64, 192, shape).repeat(4, axis=1).repeat(4, axis=2)
     rng, across = np.random.default_rng(1 + PARTS.index(part)), side // PATCH
     first, number = (0, classes) if part == "train" else (classes, unseen)
     labels = (first + np.arange(count) % number).astype(np.int32)

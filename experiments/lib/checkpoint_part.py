@@ -43,7 +43,9 @@ def _read(folder: Path, step: int, like: Any) -> Any:
 
     checkpoint.quieten()
     sharding = jax.tree.leaves(like)[0].sharding
-    with ocp.CheckpointManager(folder.absolute(), options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
+    handlers = {"state": ocp.StandardCheckpointHandler(), "stamp": ocp.JsonCheckpointHandler()}
+    options = ocp.CheckpointManagerOptions(read_only=True)
+    with ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers) as manager:
         stamp = dict(manager.restore(step, args=ocp.args.Composite(stamp=ocp.args.JsonRestore())).stamp)
         if stamp.pop("own_crc32", None) != leaves.text_crc32(stamp):
             raise ValueError("its stamp is damaged")

@@ -1,6 +1,7 @@
 """Retrieval of unseen classes: scores by a plain loop, pools, loss, made pictures, and where training starts."""
 
 import importlib
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import pytest
 
 from experiments.data import patch_images
 from experiments.data.fetch import DataError
-from experiments.lib import app, errors, rundir
+from experiments.lib import app, errors
 from experiments.lib import config as config_lib
 from experiments.lib import mesh as mesh_lib
 from experiments.pooling import pretrained, retrieval_model, retrieval_scores
@@ -163,7 +164,7 @@ def test_labels_of_validation_follow_those_of_training(tmp_path):
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory):
-    """Two finished quick runs by seed, the second without checkpoints, and the last weights of the first."""
+    """A finished quick run, and the weights and statistics that it ended with."""
     from experiments.pooling import imagenet
 
     root, kept = tmp_path_factory.mktemp("runs"), []
@@ -176,9 +177,7 @@ def classifier(tmp_path_factory):
         kept.append(jax.device_get(driver.drive(imagenet.program(config, mesh), config, run)[1][:2]))
 
     assert app.launch(main, [*arguments, "--checkpoint_steps=1"], default_config="") == 0
-    assert app.launch(main, [*arguments, "--config.seed=1"], default_config="") == 0
-    folders = {rundir.load(path).config.seed: path for path in (root / "pooling/imagenet").iterdir()}
-    return folders, kept[0]
+    return next((root / "pooling/imagenet").iterdir()), *kept[0]
 
 
 def start(config):
@@ -186,8 +185,8 @@ def start(config):
 
 
 def test_training_starts_from_a_classifier_without_its_head(classifier):
-    folders, (weights, statistics) = classifier
-    given = {"algo.weights": str(folders[0]), "run.replicates": 3}
+    folder, weights, statistics = classifier
+    given = {"algo.weights": str(folder), "run.replicates": 3}
     found, alone = (start(config_lib.resolve(QUICK, changed).config) for changed in (given, {"run.replicates": 3}))
     assert "Dense_0" in weights
     assert found[0]["backbone"].keys() == weights.keys() - {"Dense_0"}
@@ -202,18 +201,22 @@ def test_training_starts_from_a_classifier_without_its_head(classifier):
 
 
 def test_runs_that_do_not_fit_are_told(classifier, tmp_path):
-    folders, _ = classifier
+    folder = classifier[0]
 
     def says(**changed):
-        config = algo(**({"weights": str(folders[0])} | changed))
+        config = algo(**({"weights": str(folder)} | changed))
         with pytest.raises(errors.RunError) as told:
             pretrained.backbone(config, {}, ())
         return str(told.value)
 
-    assert says(kind="soft") == f"config.algo.kind must be that of {folders[0]}, max, got soft."
-    assert says(model="resnet50") == f"config.algo.model must be that of {folders[0]}, resnet_small, got resnet50."
+    assert says(kind="soft") == f"config.algo.kind must be that of {folder}, max, got soft."
+    assert says(model="resnet50") == f"config.algo.model must be that of {folder}, resnet_small, got resnet50."
     assert "no run at" in says(weights=str(tmp_path))
-    with pytest.raises(errors.RunError, match="has no checkpoint; runs of seconds keep one with --checkpoint_steps"):
-        start(config_lib.resolve(QUICK, {"algo.weights": str(folders[1])}).config)
-    (folders[1] / "DONE").unlink()
-    assert says(weights=str(folders[1])) == f"config.algo.weights: {folders[1]} is not finished."
+    other = tmp_path / folder.name
+    shutil.copytree(folder, other)
+    for kept, told in (("4", "has kept step 2, not its last, 4; runs of seconds keep it"), ("2", "has no checkpoint")):
+        shutil.rmtree(other / "checkpoints" / kept)
+        with pytest.raises(errors.RunError, match=told):
+            start(config_lib.resolve(QUICK, {"algo.weights": str(other)}).config)
+    (other / "DONE").unlink()
+    assert says(weights=str(other)) == f"config.algo.weights: {other} is not finished."
