@@ -9,7 +9,8 @@ among all others, `validation/recall_1` to `recall_8` and `validation/map_r` (`r
 
 A folder is as `image_files` reads it, with its labels numbered through: 0..classes - 1 in training, classes..classes +
 unseen - 1 in validation, and with exactly `problem.train` and `run.windows` pictures.
-Source: `gurbuz:23` for the question; `teh:20` for loss and proxies; `radenovic:19` for GeM; `he:16` for networks.
+Source: `gurbuz:23` for the question; `teh:20` for loss and proxies; `radenovic:19` for GeM; `he:16` for networks;
+`wah:11` and `krause:13` for the pictures that are meant.
 """
 
 from experiments.lib import app
