@@ -16,7 +16,10 @@ __all__ = ["PARTS", "labels", "mapped"]
 PARTS = ("train", "validation")
 
 
-def mapped(folder: str | Path, part: str, name: str, *, like: tuple[int | None, ...], dtype: type, count: int, whole: bool = False):
+def mapped(
+    folder: str | Path, part: str, name: str, *, like: tuple[int | None, ...], dtype: type, count: int,
+    whole: bool = False,
+):  # fmt: skip
     """The first `count` rows of an array, mapped and not read.
 
     Args:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from experiments.data.image_files import PARTS, Images
+from experiments.data.image_files import Images
+from experiments.data.part_files import PARTS
 from research.core import validate as checks
 
 __all__ = ["PATCH", "synthetic"]

@@ -62,7 +62,9 @@ def program(config, mesh):
                 foreground=asked.foreground, nuisances=asked.nuisances,
             )  # fmt: skip
         first, classes = (0, asked.classes) if part == "train" else (asked.classes, asked.classes + asked.unseen)
-        return image_files.whole(asked.source, part, count=count, side=asked.side, first=first, classes=classes)
+        return image_files.load(
+            asked.source, part, count=count, side=asked.side, first=first, classes=classes, whole=True
+        )  # fmt: skip
 
     def rated(rate):
         schedule = optax.warmup_cosine_decay_schedule(0.0, rate, algo.warmup, run.num_steps)

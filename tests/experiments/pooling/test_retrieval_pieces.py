@@ -155,10 +155,10 @@ def program(config):
 
 def test_labels_of_validation_follow_those_of_training(tmp_path):
     (_, validation), _ = program(folder_of(tmp_path, [3, 4, 4, 3])).init()
-    np.testing.assert_array_equal(validation.labels.reshape(-1), [3, 4, 4, 3])
-    with pytest.raises(DataError, match=r"labels of validation must lie in 3\.\.4, found 0\.\.4"):
+    np.testing.assert_array_equal(validation.labels[:, 0], [3, 4, 4, 3])
+    with pytest.raises(DataError, match=r"validation_labels\.npy must hold labels in 3\.\.4, found 0\.\.4"):
         program(folder_of(tmp_path, [0, 4, 4, 3])).init()
-    with pytest.raises(DataError, match="validation must have exactly 4 pictures, found 5"):
+    with pytest.raises(DataError, match=r"validation_images\.npy must have 4 rows and no more, found 5"):
         program(folder_of(tmp_path, [3, 4, 4, 3, 3])).init()
 
 
