@@ -13,7 +13,7 @@ from pallas_kernels.window_stats import kernel_tpu, reference, xla
 from pallas_kernels.window_stats.geometry import Axis, Geometry
 from pallas_kernels.window_stats.rules import KINDS, PARAMETRIC, TIES
 
-__all__ = ["window_stats"]
+__all__ = ["why_not", "window_stats"]
 
 _NAME = "window_stats"
 Impl = Literal["xla", "pallas_tpu", "pallas_interpret", "reference"]
@@ -42,8 +42,8 @@ def window_stats(
         mixed   a max x + (1 - a) mean x soft   sum w x, w = softmax(beta x)
 
     Args:
-      x: `[B, H, W, C]` floating.
-      theta: `[C]` of the dtype of x: p != 0 (> 0 for "lp"), tau > 0, beta or a, for the kinds that have one; these are
+      x: `[B, H, W, C]` floating. 16-bit numbers are widened to float32, and the result is rounded.
+      theta: `[C]` of the dtype of x, float32 for 16 bits: p != 0 (> 0 for "lp"), tau > 0, beta or a, for the kinds that have one; these are
         not checked. None for the others.
       kind: as above.
       window: rows and columns, >= 1.
@@ -67,10 +67,23 @@ def window_stats(
     """
     x = jnp.asarray(x)
     options = checked(x, theta, kind, window, strides, padding, ties, straight, count_include_pad)
-    theta = jnp.ones(x.shape[-1], x.dtype) if theta is None else jnp.asarray(theta)
+    theta = jnp.ones(x.shape[-1], _of_theta(x)) if theta is None else jnp.asarray(theta)
     if impl == "reference":
         return choose(_NAME, impl, _forward(options), x, theta)(x, theta)
     return _pool(x, theta, options, impl)
+
+
+def why_not(x: jax.Array, theta: jax.Array | None = None, **options) -> str | None:
+    """Why no TPU runs the kernel for these arguments, which are those of `window_stats` without impl; None if it does.
+
+    Raises ValueError as `window_stats`.
+    """
+    defaults = {"padding": ((0, 0), (0, 0)), "ties": "first", "straight": False, "count_include_pad": False}
+    return _unsupported(dict(checked(x, theta, **(defaults | options))), x, theta)
+
+
+def _of_theta(x):
+    return jnp.promote_types(x.dtype, jnp.float32)
 
 
 def _hashable(options):
@@ -141,8 +154,8 @@ def checked(x, theta, kind, window, strides, padding, ties, straight, count_incl
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
     if (kind in PARAMETRIC) != (theta is not None):
         raise ValueError(f"theta must be {'an array' if kind in PARAMETRIC else 'None'} for kind {kind!r}.")
-    if theta is not None and (jnp.shape(theta) != x.shape[3:] or jnp.result_type(theta) != x.dtype):
-        raise ValueError(f"theta must be {x.dtype} {x.shape[3:]}, got {jnp.result_type(theta)} {jnp.shape(theta)}.")
+    if theta is not None and (jnp.shape(theta) != x.shape[3:] or jnp.result_type(theta) != _of_theta(x)):
+        raise ValueError(f"theta must be {_of_theta(x)} {x.shape[3:]}, got {jnp.result_type(theta)} {jnp.shape(theta)}.")
     if ties not in TIES:
         raise ValueError(f"ties must be one of {', '.join(TIES)}, got {ties!r}.")
     if straight and kind != "soft":

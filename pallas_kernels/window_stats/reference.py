@@ -14,13 +14,14 @@ __all__ = ["window_stats"]
 
 def window_stats(x, theta, *, kind, ties, straight, geometry, include_pad):
     """Same contract as `api.window_stats`; differentiable as it stands."""
+    dtype, x = x.dtype, x.astype(jnp.promote_types(x.dtype, jnp.float32))
     (down, has_row), (along, has_column) = (_places(axis) for axis in geometry)
     batch, _, _, channels = x.shape
     held = (has_row[:, None, :, None] & has_column[None, :, None, :]).reshape(*geometry.out, -1)[None, ..., None]
     windows = jnp.moveaxis(x[:, down][:, :, :, along], 2, 3).reshape(batch, *geometry.out, -1, channels)
     held = jnp.broadcast_to(held, windows.shape)
     count = jnp.asarray(geometry.area, x.dtype) if include_pad else jnp.sum(held, axis=3, dtype=x.dtype)
-    return _pooled(windows, held, count, theta[None, None, None], kind, ties, straight)
+    return _pooled(windows, held, count, theta[None, None, None], kind, ties, straight).astype(dtype)
 
 
 def _places(axis):

@@ -56,6 +56,7 @@ class Linear:
     """Sums and means."""
 
     joins_back = True
+    looks_back = False
     implicit = None
 
     def __init__(self, kind):
@@ -93,6 +94,7 @@ class Extreme:
     """
 
     joins_back = False
+    looks_back = True
 
     def __init__(self, kind, ties):
         self.kind, self.ties = kind, ties
@@ -154,6 +156,7 @@ class Exponential:
     """
 
     joins_back = True
+    looks_back = True
     implicit = 1
 
     def __init__(self, kind, straight, learned):
@@ -241,6 +244,7 @@ class Calm:
     """
 
     joins_back = True
+    looks_back = True
     implicit = None
 
     def __init__(self, law, top):

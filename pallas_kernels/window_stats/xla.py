@@ -13,18 +13,24 @@ import jax.numpy as jnp
 
 from pallas_kernels.window_stats.rules import Calm, rule
 
-__all__ = ["backward", "forward"]
+__all__ = ["backward", "forward", "wide"]
 
 
 def forward(x, theta, *, kind, ties, straight, geometry, include_pad, calm=False):
-    """`[B, H, W, C]` and `[C]` to `[B, H', W', C]`; `calm` where exponents of an image lie within `rules.SPAN`."""
+    """`[B, H, W, C]` and `[C]` to `[B, H', W', C]`; `calm` where exponents of an image lie within `rules.SPAN`.
+
+    16-bit numbers are widened first, and the result is rounded.
+    """
+    dtype, x = x.dtype, wide(x)
     theta = theta[None, None, None]
     law = _calmed(rule(kind, ties, straight), x, theta, calm)
-    return law.finish(_statistic(law, x, theta, geometry), _count(geometry, include_pad, x.dtype), theta)
+    found = law.finish(_statistic(law, x, theta, geometry), _count(geometry, include_pad, x.dtype), theta)
+    return found.astype(dtype)
 
 
 def backward(x, theta, cotangent, *, kind, ties, straight, geometry, include_pad, learned, calm=False):
-    """Derivatives in `x`, and in `theta` where `learned`, else None."""
+    """Derivatives in `x`, and in `theta` where `learned`, else None; both in the dtype of their arguments."""
+    dtype, x, cotangent = x.dtype, wide(x), wide(cotangent)
     theta = theta[None, None, None]
     law = _calmed(rule(kind, ties, straight, learned), x, theta, calm)
     statistic = _statistic(law, x, theta, geometry)
@@ -38,7 +44,12 @@ def backward(x, theta, cotangent, *, kind, ties, straight, geometry, include_pad
         slopes = law.slope(x, pulled, theta)
     else:
         slopes = _looked_at(law, x, theta, pulled, geometry)
-    return slopes, jnp.sum(of_theta, axis=(0, 1, 2)) if learned else None
+    return slopes.astype(dtype), jnp.sum(of_theta, axis=(0, 1, 2)) if learned else None
+
+
+def wide(x):
+    """In float32 at least."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _calmed(law, x, theta, calm):

@@ -11,33 +11,45 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from pallas_kernels.window_stats import window_stats
+from pallas_kernels.window_stats import why_not, window_stats
 from research.pooling.window_slices import Spec
 
 __all__ = ["adjoint", "forward", "serves", "value"]
 
 #: Floor of a power mean's elements in the kernel.
 _FLOOR = 1e-6
+_PLAIN = ("sum", "avg", "max", "min")  # kinds without a coefficient
 _INVERSE = ("lme", "lse")  # whose coefficient here is 1 / tau
 
 
 def serves(spec: Spec, x: jax.Array, mask: jax.Array | None) -> bool:
-    """Whether the kernel pair computes this: two axes, float32, no mask, and the floor that it has."""
-    fits = x.ndim == 4 and x.dtype == jnp.float32 and mask is None and x.size > 0
-    return fits and (spec.kind != "power" or spec.eps == _FLOOR)
+    """Whether the kernel pair computes this: two axes, no mask, the floor that it has, and what its package serves."""
+    fits = x.ndim == 4 and mask is None and x.size > 0 and (spec.kind != "power" or spec.eps == _FLOOR)
+    if not fits:
+        return False
+    theta = jax.ShapeDtypeStruct(x.shape[3:], jnp.promote_types(x.dtype, jnp.float32))
+    return why_not(x, None if spec.kind in _PLAIN else theta, **_options(spec)) is None
 
 
 def value(spec: Spec, x: jax.Array, c: jax.Array) -> jax.Array:
     """`[B, *O, C]` by the kernel's package, on any platform; `c` is the coefficient, `[1, 1, 1, 1 or C]`."""
-    theta = None
-    if spec.kind not in ("sum", "avg", "max", "min"):
-        theta = jnp.broadcast_to(1 / c if spec.kind in _INVERSE else c, (1, 1, 1, x.shape[-1])).reshape(-1)
+    return window_stats(x, _coefficient(spec, x, c), **_options(spec))
+
+
+def _coefficient(spec, x, c):
+    """`[C]`, or None for a kind without one."""
+    if spec.kind in _PLAIN:
+        return None
+    return jnp.broadcast_to(1 / c if spec.kind in _INVERSE else c, (1, 1, 1, x.shape[-1])).reshape(-1)
+
+
+def _options(spec):
     geometry = spec.geometry
-    return window_stats(
-        x, theta, kind=spec.kind, window=geometry.window, strides=geometry.strides, ties=spec.ties,
-        padding=tuple((low, max(high, 0)) for low, high in geometry.pads), straight=spec.grad == "straight",
-        count_include_pad=spec.count_include_pad,
-    )  # fmt: skip
+    return {
+        "kind": spec.kind, "window": geometry.window, "strides": geometry.strides, "ties": spec.ties,
+        "padding": tuple((low, max(high, 0)) for low, high in geometry.pads), "straight": spec.grad == "straight",
+        "count_include_pad": spec.count_include_pad,
+    }  # fmt: skip
 
 
 def forward(spec: Spec, ours: Callable, x: jax.Array, c: jax.Array):
@@ -55,6 +67,7 @@ def adjoint(spec: Spec, ours: Callable, x: jax.Array, c: jax.Array, stats, ct: j
 
     def on_tpu(x, c, stats, ct):
         del stats
+        ct = ct.astype(x.dtype)  # what it was before it was widened
         of_x, of_c = (functools.partial(value, spec), functools.partial(value, spec._replace(grad="exact")))
         if spec.learned and spec.grad == "exact":
             return jax.vjp(of_x, x, c)[1](ct)

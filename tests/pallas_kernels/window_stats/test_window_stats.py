@@ -25,20 +25,22 @@ def variants():
     yield pytest.param("avg", {"count_include_pad": True}, id="avg-with-padding")
 
 
-def instance(kind):
-    x = np.random.default_rng(0).normal(size=(8, 5, 4, 2))
+def instance(kind, shape):
+    """Numbers that bfloat16 has."""
+    x = np.random.default_rng(0).normal(size=shape)
     x = np.round(x) if kind in ("max", "mixed") else x
-    theta = jnp.asarray([1.5, 2.5], jnp.float32) if kind in PARAMETRIC else None
-    return jnp.asarray(x, jnp.float32), theta
+    theta = jnp.asarray(np.linspace(1.5, 2.5, shape[-1]), jnp.float32) if kind in PARAMETRIC else None
+    return jnp.asarray(x, jnp.bfloat16), theta
 
 
-def value_and_slopes(kind, impl, extra):
-    x, theta = instance(kind)
+def value_and_slopes(kind, impl, extra, options=OVER_THE_BORDER, shape=(8, 5, 4, 2), dtype=jnp.float32):
+    x, theta = instance(kind, shape)
+    x = x.astype(dtype)
 
     def total(x, theta):
-        y = window_stats(x, theta, kind=kind, impl=impl, **OVER_THE_BORDER, **extra)
-        cotangent = jnp.asarray(np.random.default_rng(1).normal(size=y.shape), jnp.float32)
-        return jnp.sum(y * cotangent), y
+        y = window_stats(x, theta, kind=kind, impl=impl, **options, **extra)
+        cotangent = jnp.asarray(np.random.default_rng(1).normal(size=y.shape), jnp.bfloat16).astype(dtype)
+        return jnp.sum((y * cotangent).astype(jnp.float32)), y
 
     wanted = 0 if theta is None else (0, 1)
     slopes, y = jax.jit(jax.grad(total, wanted, has_aux=True))(x, theta)
@@ -52,6 +54,43 @@ def test_every_kind_is_the_reference(kind, extra, impl):
     got, expected = value_and_slopes(kind, impl, extra), value_and_slopes(kind, "reference", extra)
     for ours, theirs in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+SIXTEEN = [
+    ("soft", OVER_THE_BORDER),
+    ("power", SIDE_BY_SIDE),
+    ("max", OVER_THE_BORDER),
+    ("avg", OVER_THE_BORDER),
+    pytest.param("max", SIDE_BY_SIDE, marks=pytest.mark.slow),
+    pytest.param("avg", SIDE_BY_SIDE, marks=pytest.mark.slow),
+    pytest.param("soft", {"window": (3, 3), "strides": (2, 2)}, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("impl", ["xla", "pallas_interpret"])
+@pytest.mark.parametrize(("kind", "options"), SIXTEEN)
+def test_sixteen_bits_are_float32_rounded(kind, options, impl):
+    """Value and slopes of x are one rounding off, which may fall to the other side; theta's derivative is float32."""
+    got = value_and_slopes(kind, impl, {}, options, (9, 5, 5, 3), jnp.bfloat16)
+    expected = value_and_slopes(kind, "reference", {}, options, (9, 5, 5, 3))
+    slopes = got[1] if kind in PARAMETRIC else (got[1],)
+    assert [leaf.dtype for leaf in (got[0], *slopes)] == [jnp.bfloat16] * 2 + [jnp.float32] * (kind in PARAMETRIC)
+    for ours, theirs in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        rounding = 2.0**-7 if ours.dtype == jnp.bfloat16 else 1e-5
+        rounded = np.asarray(theirs.astype(ours.dtype), np.float32)
+        np.testing.assert_allclose(np.asarray(ours, np.float32), rounded, rtol=rounding, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, pytest.param(jnp.bfloat16, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("kind", "options"), [("soft", OVER_THE_BORDER), ("max", SIDE_BY_SIDE)])
+def test_images_side_by_side_in_a_register(kind, options, dtype):
+    """64 channels of sixteen images fill the lanes of eight rows; theta's derivative adds up both halves."""
+    shape = (16, 5, 4, 64)
+    got = value_and_slopes(kind, "pallas_interpret", {}, options, shape, dtype)
+    expected = value_and_slopes(kind, "reference", {}, options, shape)
+    for ours, theirs in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        rounding = 2.0**-7 if ours.dtype == jnp.bfloat16 else 1e-5
+        np.testing.assert_allclose(np.asarray(ours, np.float32), theirs, rtol=rounding, atol=1e-5)
 
 
 SLOW = (pytest.param(name, marks=pytest.mark.slow) for name in ("left over", "overlapping"))
@@ -155,7 +194,7 @@ def test_bad_input_is_named(change, message):
 @pytest.mark.parametrize(
     ("x", "why"),
     [
-        (jnp.zeros((8, 4, 4, 2), jnp.bfloat16), "x is bfloat16, the kernel computes in float32"),
+        (jnp.zeros((8, 4, 4, 2), jnp.float16), "x is float16, of which a TPU has no numbers: float32 or bfloat16"),
         (jnp.zeros((3, 4, 4, 2)), "B=3 images do not fill the 8 rows of a register"),
     ],
 )
