@@ -45,7 +45,14 @@ def compile_for(
 
 
 def cost(
-    fn: Callable, args: tuple, target: str | Target, mesh=None, *, fresh: bool = False, timeout: float = SECONDS
+    fn: Callable,
+    args: tuple,
+    target: str | Target,
+    mesh=None,
+    *,
+    in_hbm: bool = False,
+    fresh: bool = False,
+    timeout: float = SECONDS,
 ) -> Report:
     """`compile_for` with the compiler's simulation of its final schedule: cycles, bundles, units, spills.
 
@@ -53,14 +60,18 @@ def cost(
     compiled, for the program with its arrays kept in HBM, and for each Pallas kernel alone; `Report.method` says which
     answered, and `caveats` why the ones before did not.
 
-    Arguments and errors as `compile_for`. Chips without a simulation (v4) get what the compiler's dumps and its quick
-    model tell. No compiler for GPUs simulates them: for those ask `compile_for`.
+    With `in_hbm` the first is left out: what arrays cost that are small here and would not stay on the chip at the size
+    they stand for.
+
+    Other arguments and errors as `compile_for`. Chips without a simulation (v4) get what the compiler's dumps and its
+    quick model tell. No compiler for GPUs simulates them: for those ask `compile_for`.
     """
     if target in gpu_targets.TARGETS:
         raise LabError(
             f"target {target} has no simulation of cycles; compile_for tells registers, spills and occupancy."
         )
-    return _cached(fn, args, target, mesh, "cost", _simulate, fresh, timeout)
+    question = "cost in HBM" if in_hbm else "cost"
+    return _cached(fn, args, target, mesh, question, functools.partial(_simulate, on_chip=not in_hbm), fresh, timeout)
 
 
 def _cached(fn, args, target, mesh, question, answer, fresh, timeout) -> Report:
@@ -98,11 +109,11 @@ def _compile_only(program, target, compiler, timeout) -> Report:
         return _report(program, target, compiler, outcome)
 
 
-def _simulate(program, target, compiler, timeout) -> Report:
+def _simulate(program, target, compiler, timeout, *, on_chip) -> Report:
     if not target.chip.simulated:
         return _unsimulated(program, target, compiler, timeout)
     base, refusals = None, []
-    for method, in_hbm in (("simulated", False), ("simulated in HBM", True)):
+    for method, in_hbm in (("simulated", False), ("simulated in HBM", True))[not on_chip :]:
         with process.compiled(program, target, timeout=timeout, profile=True, in_hbm=in_hbm) as outcome:
             if outcome.died:
                 refusals.append(f"{method}: the profiler ended with {outcome.died}")

@@ -43,8 +43,8 @@ def window_stats(
 
     Args:
       x: `[B, H, W, C]` floating. 16-bit numbers are widened to float32, and the result is rounded.
-      theta: `[C]` of the dtype of x, float32 for 16 bits: p != 0 (> 0 for "lp"), tau > 0, beta or a, for the kinds that have one; these are
-        not checked. None for the others.
+      theta: `[C]` of the dtype of x, float32 for 16 bits: p != 0 (> 0 for "lp"), tau > 0, beta or a, for the kinds
+        that have one; these are not checked. None for the others.
       kind: as above.
       window: rows and columns, >= 1.
       strides: >= 1.
@@ -155,7 +155,9 @@ def checked(x, theta, kind, window, strides, padding, ties, straight, count_incl
     if (kind in PARAMETRIC) != (theta is not None):
         raise ValueError(f"theta must be {'an array' if kind in PARAMETRIC else 'None'} for kind {kind!r}.")
     if theta is not None and (jnp.shape(theta) != x.shape[3:] or jnp.result_type(theta) != _of_theta(x)):
-        raise ValueError(f"theta must be {_of_theta(x)} {x.shape[3:]}, got {jnp.result_type(theta)} {jnp.shape(theta)}.")
+        raise ValueError(
+            f"theta must be {_of_theta(x)} {x.shape[3:]}, got {jnp.result_type(theta)} {jnp.shape(theta)}."
+        )
     if ties not in TIES:
         raise ValueError(f"ties must be one of {', '.join(TIES)}, got {ties!r}.")
     if straight and kind != "soft":

@@ -6,6 +6,7 @@ taken: windows as shifted arrays, the gradient gathered. At this size all its ar
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +14,11 @@ import numpy as np
 
 from pallas_kernels._blocks import LANES, SUBLANES
 from pallas_kernels._lab.case import Case, Example
-from pallas_kernels.window_stats import api, kernel_tpu, xla
+from pallas_kernels.window_stats import api, kernel_tpu, kernel_tpu_back, xla
 from pallas_kernels.window_stats.geometry import Axis, Geometry
-from pallas_kernels.window_stats.rules import rule
+from pallas_kernels.window_stats.rules import Exponential, rule
 
-__all__ = ["cases", "examples"]
+__all__ = ["cases", "examples", "one_way", "traffic"]
 
 _SIDE = 28  # rows and columns
 #: By window and stride.
@@ -35,45 +36,52 @@ def cases():
     )
 
 
-def _case(name, kind, window, stride):
+def _case(name, kind, window, stride, dtype="float32"):
     """128 channels of eight images; the kernel's cost is what 16 take more."""
-    options = _options(_SIDE, window, stride)
+
+    def both(side, batch):
+        shape = batch, _SIDE, _SIDE, LANES
+        (value, args), (gradient, _) = (one_way(kind, window, stride, shape, dtype, side, back) for back in (0, 1))
+        return (lambda *args: (value(*args), gradient(*args))), args
+
+    (kernel, args), (_, shorter), (by_xla, peer_args) = (
+        both("kernel", 2 * SUBLANES), both("kernel", SUBLANES), both("xla", SUBLANES))  # fmt: skip
+    units = float(_SIDE**2)
+    return Case(name, kernel, args, by_xla, peer_args, units, "1,024 elements", units, shorter)
+
+
+def one_way(kind, window, stride, shape, dtype, side, back):
+    """Value or gradient of `[B, H, W, C]` by "kernel" or "xla", and its arguments, with spatial axes outermost."""
+    batch, rows, columns, channels = shape
+    down, along = (Axis(size, window, stride, *_PADS[window, stride]) for size in (rows, columns))
+    options = {"geometry": Geometry(down, along), "include_pad": False}
     law = rule(kind)
-    calm = window > stride
+    calm = window > stride and isinstance(law, Exponential)
 
     def kernel(theta, x, cotangent):
-        y = kernel_tpu.stream_forward(theta, x, law=law, calm=calm, **options)
-        return y, kernel_tpu.stream_backward(theta, x, cotangent, law=law, learned=False, calm=calm, **options)[0]
+        if not back:
+            return kernel_tpu.stream_forward(theta, x, law=law, calm=calm, **options)
+        return kernel_tpu_back.stream_backward(theta, x, cotangent, law=law, learned=False, calm=calm, **options)[0]
 
     def by_xla(theta, x, cotangent):
         x, cotangent = kernel_tpu.innermost(x), kernel_tpu.innermost(cotangent)
         rest = {"kind": kind, "ties": "first", "straight": False, "calm": calm}
-        y = xla.forward(x, theta[0], **rest, **options)
-        slopes, _ = xla.backward(x, theta[0], cotangent, learned=False, **rest, **options)
-        return kernel_tpu.outermost(y), kernel_tpu.outermost(slopes)
+        if not back:
+            return kernel_tpu.outermost(xla.forward(x, theta[0], **rest, **options))
+        return kernel_tpu.outermost(xla.backward(x, theta[0], cotangent, learned=False, **rest, **options)[0])
 
-    return Case(
-        name, kernel, _arguments(options, 2 * SUBLANES), by_xla, _arguments(options), float(_SIDE**2), "1,024 elements",
-        float(_SIDE**2), _arguments(options),
-    )  # fmt: skip
-
-
-def _options(side, window, stride):
-    axis = Axis(side, window, stride, *_PADS[window, stride])
-    return {"geometry": Geometry(axis, axis), "include_pad": False}
-
-
-def _arguments(options, batch=SUBLANES):
-    rows, columns = options["geometry"]
-    return (
-        _abstract(1, LANES),
-        _abstract(rows.size, columns.size, batch, LANES),
-        _abstract(rows.out, columns.out, batch, LANES),
+    args = (
+        jax.ShapeDtypeStruct((1, channels), jnp.float32),
+        jax.ShapeDtypeStruct((rows, columns, batch, channels), dtype),
+        jax.ShapeDtypeStruct((down.out, along.out, batch, channels), dtype),
     )
+    return (kernel if side == "kernel" else by_xla), args
 
 
-def _abstract(*shape):
-    return jax.ShapeDtypeStruct(shape, jnp.float32)
+def traffic(kind, args, back):
+    """Bytes that HBM has to move: x and the value; or x where slopes depend on it, the cotangent and the slopes."""
+    _, x, out = (math.prod(arg.shape) * arg.dtype.itemsize for arg in args)
+    return out + x * (1 + rule(kind).looks_back if back else 1)
 
 
 def examples():

@@ -77,7 +77,7 @@ class Tile(NamedTuple):
     def spec(self, columns, images, channels):
         return pl.BlockSpec(
             (pl.Element(self.held), pl.Element(columns), pl.Element(images), pl.Element(channels)),
-            lambda c, b, step: (self.start(step), 0, b * images, c * channels),
+            lambda c, b, step: (self.start(step), 0, b * images, 0 if channels % LANES else c * channels),
         )
 
 
