@@ -16,10 +16,12 @@ most the top of any window that it lies in.
 """
 
 import functools
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
-__all__ = ["FLOOR", "KINDS", "PARAMETRIC", "SPAN", "TIES", "Calm", "Exponential", "rule", "span"]
+__all__ = ["FLOOR", "KINDS", "PARAMETRIC", "SPAN", "TIES", "Calm", "Exponential", "Inverse", "rule", "span"]
 
 KINDS = ("sum", "avg", "max", "min", "lp", "power", "lme", "lse", "soft", "mixed")
 #: Kinds that have a parameter.
@@ -33,6 +35,12 @@ SPAN = 70.0
 
 _NOTHING = -1e30  # an exponent of what is not there
 _TINY = 1e-37  # least modulus of an element of `lp` that is not zero
+
+
+class Inverse(NamedTuple):
+    """One over the number of elements, where that is at hand and a division would cost more."""
+
+    inverse: jax.Array
 
 
 @functools.cache
@@ -75,11 +83,11 @@ class Linear:
 
     def finish(self, statistic, count, theta):
         del theta
-        return statistic[0] / count if self.counts else statistic[0]
+        return _over(statistic[0], count) if self.counts else statistic[0]
 
     def pulled(self, statistic, count, cotangent, theta):
         del statistic, theta
-        return (cotangent / count if self.counts else cotangent,), None
+        return (_over(cotangent, count) if self.counts else cotangent,), None
 
     def slope(self, x, pulled, theta):
         del x, theta
@@ -128,7 +136,7 @@ class Extreme:
 
     def finish(self, statistic, count, theta):
         if self.mixed:
-            return theta * statistic[0] + (1 - theta) * (statistic[-1] / count)
+            return theta * statistic[0] + (1 - theta) * _over(statistic[-1], count)
         return -statistic[0] if self.kind == "min" else statistic[0]
 
     def pulled(self, statistic, count, cotangent, theta):
@@ -138,8 +146,8 @@ class Extreme:
             of_top = of_top / statistic[1]
         if not self.mixed:
             return (key, of_top), None
-        mean = statistic[-1] / count
-        return (key, of_top, (1 - theta) * cotangent / count), cotangent * (statistic[0] - mean)
+        mean = _over(statistic[-1], count)
+        return (key, of_top, _over((1 - theta) * cotangent, count)), cotangent * (statistic[0] - mean)
 
     def slope_in(self, x, pulled, place):
         """Of the element at a place of one window."""
@@ -200,7 +208,7 @@ class Exponential:
         top, weights, *more = statistic
         if self.soft:
             return more[0] / weights
-        log = top + jnp.log(weights / count if self.counts else weights)
+        log = top + jnp.log(_over(weights, count) if self.counts else weights)
         if not self.logarithmic:
             return theta * log
         value = jnp.exp(log / theta)
@@ -216,7 +224,7 @@ class Exponential:
         of_theta = None
         if self.logarithmic:
             if self.learned:
-                log = (top + jnp.log(weights / count if self.counts else weights)) / theta
+                log = (top + jnp.log(_over(weights, count) if self.counts else weights)) / theta
                 of_theta = value / theta * (each * more[0] - cotangent * log)
             each = each * value
         elif self.learned:
@@ -282,6 +290,10 @@ def span(law, least, largest, theta):
 
 def _total(values):
     return functools.reduce(jnp.add, values)
+
+
+def _over(value, count):
+    return value * count.inverse if isinstance(count, Inverse) else value / count
 
 
 def _place(inner, offset, like):

@@ -10,7 +10,7 @@ from jax.experimental.pallas import tpu as pltpu
 
 from pallas_kernels._blocks import SUBLANES
 from pallas_kernels.window_stats.geometry import Axis
-from pallas_kernels.window_stats.rules import SPAN, Calm, Exponential, span
+from pallas_kernels.window_stats.rules import SPAN, Calm, Exponential, Inverse, span
 from pallas_kernels.window_stats.tiles_tpu import chunks, margins, read, write
 
 __all__ = ["MOST_WINDOWS", "Counter", "by_span", "join_rows", "of_rows", "parameter", "scratch", "window"]
@@ -122,7 +122,10 @@ def join_rows(statistics, law, geometry, o, start, size):
 
 
 class Counter:
-    """Elements of windows, for the rules that ask: a number, or an array where windows are cut by the border."""
+    """Elements of windows, for the rules that ask: a number, or one over it where windows are cut by the border.
+
+    The inverse is a scalar for each row and each column, chosen among the few that there are, and no vector divides.
+    """
 
     def __init__(self, law, geometry, include_pad):
         self.geometry = geometry
@@ -132,9 +135,17 @@ class Counter:
         if self.same:
             return float(self.geometry.area)
         rows, columns = self.geometry
-        down = _held(rows, row)
-        column = start + jax.lax.broadcasted_iota(jnp.int32, (size, SUBLANES, lanes), 0)
-        return (down * _held(columns, column)).astype(jnp.float32)
+        down = _inverse(rows, row)
+        each = [down * _inverse(columns, start + k) for k in range(size)]
+        return Inverse(jnp.concatenate([jnp.full((1, SUBLANES, lanes), one) for one in each], axis=0))
+
+
+def _inverse(axis: Axis, o):
+    held = _held(axis, o)
+    found = jnp.float32(1.0)
+    for number in range(2, axis.window + 1):
+        found = jnp.where(held == number, jnp.float32(1 / number), found)
+    return found
 
 
 def _held(axis: Axis, o):

@@ -18,14 +18,21 @@ __all__ = ["adjoint", "forward", "serves", "value"]
 
 #: Floor of a power mean's elements in the kernel.
 _FLOOR = 1e-6
+_ROWS, _LANES = 8, 128  # of a register
 _PLAIN = ("sum", "avg", "max", "min")  # kinds without a coefficient
 _INVERSE = ("lme", "lse")  # whose coefficient here is 1 / tau
 
 
 def serves(spec: Spec, x: jax.Array, mask: jax.Array | None) -> bool:
-    """Whether the kernel pair computes this: two axes, no mask, the floor that it has, and what its package serves."""
-    fits = x.ndim == 4 and mask is None and x.size > 0 and (spec.kind != "power" or spec.eps == _FLOOR)
-    if not fits:
+    """Whether a TPU runs the kernel pair: two axes, no mask, the floor that it has, and what its package serves.
+
+    And images and channels that fill registers: others would be copied to larger arrays and back, which costs more than
+    the pass over memory that the kernel is.
+    """
+    if x.ndim != 4 or mask is not None or x.size == 0 or (spec.kind == "power" and spec.eps != _FLOOR):
+        return False
+    images, channels = x.shape[0], x.shape[3]
+    if images % _ROWS or not (_LANES // 2 <= channels <= _LANES or channels % _LANES == 0):
         return False
     theta = jax.ShapeDtypeStruct(x.shape[3:], jnp.promote_types(x.dtype, jnp.float32))
     return why_not(x, None if spec.kind in _PLAIN else theta, **_options(spec)) is None

@@ -29,17 +29,17 @@ CASES = [
 @pytest.mark.parametrize(("kind", "params", "options"), CASES, ids=lambda part: part if isinstance(part, str) else "")
 def test_it_is_the_same_function(kind, params, options):
     """On a CPU both are plain programs: of the library here and of the kernel's package there."""
-    x = jax.random.normal(jax.random.key(0), (8, 7, 6, 3))
+    x = jax.random.normal(jax.random.key(0), (2, 7, 6, 3))
     geometry = resolve((7, 6), (3, 2), (2, 2), ((1, 0), (0, 1)))
     spec = Spec(
         kind, 1e-6, geometry, options.get("count_include_pad", False), options.get("grad", "exact"),
         options.get("ties", "first"),
     )  # fmt: skip
-    assert window_kernel.serves(spec, x, None)
+    assert window_kernel.serves(spec, jax.ShapeDtypeStruct((8, 7, 6, 64), x.dtype), None)
     names = {name: jnp.asarray(value, jnp.float32) for name, value in params.items()}
     # With the weights of "soft" held constant in x, ours has the slope of beta all the same, by another call of theirs.
     arguments = 0 if spec.grad == "straight" else (0, 1)
-    weights = jax.random.normal(jax.random.key(1), (8, *geometry.out, 3))
+    weights = jax.random.normal(jax.random.key(1), (2, *geometry.out, 3))
 
     @jax.jit
     def both(x, named):
@@ -71,10 +71,12 @@ def test_only_a_tpu_runs_the_kernel(dtype):
 
 
 def test_what_it_does_not_serve_stays_with_the_formulations():
-    x = jnp.zeros((8, 4, 4, 2))
+    x = jnp.zeros((8, 4, 4, 64))
     spec = Spec("power", 1e-6, resolve((4, 4), 2), False, "exact", "first")
     assert not window_kernel.serves(spec, x, jnp.ones(x.shape[:-1], bool))
+    assert window_kernel.serves(spec, x, None)
     assert not window_kernel.serves(spec, x.astype(jnp.float16), None)
-    assert not window_kernel.serves(spec, x[:4], None)
+    for images, channels in ((4, 64), (12, 64), (8, 32), (8, 320)):
+        assert not window_kernel.serves(spec, jnp.zeros((images, 4, 4, channels)), None)
     assert not window_kernel.serves(spec._replace(eps=1e-3), x, None)
     assert not window_kernel.serves(spec, x[:, 0], None)
