@@ -20,7 +20,7 @@ def get_config(arg=""):
     }  # fmt: skip
     c.algo = {
         "budgets": fixed or (4, 9, 36), "width": 64, "layers": 2, "heads": 4, "hidden": 64, "remat": False,
-        "compute_dtype": "float32", "learning_rate": 3e-3, "warmup": 20, "weight_decay": 0.01,
+        "compute_dtype": "float32", "learning_rate": 3e-3, "warmup": 2 if quick else 20, "weight_decay": 0.01,
     }  # fmt: skip
     c.run = {
         "num_steps": 4 if quick else 320, "chunk": 2 if quick else 40, "replicates": 1, "batch_size": 64,

@@ -16,6 +16,7 @@ CASES = {
     "a PoolFormer": ("configs/pooling/imagenet_pod.py:quick,poolformer", {}),
     # Stripes of unequal length in both parts.
     "embeddings with GSP": ("configs/pooling/retrieval.py:quick", {}),
+    "a captioner of drawn budgets": ("configs/pooling/budgets.py:quick", {}),
 }
 
 
