@@ -35,9 +35,8 @@ def scenes(seed: int, *, held_out: bool, count: int, grid: int, width: int, leng
     """
     cells, patch = math.isqrt(length), math.isqrt(width)
     if cells**2 != length or patch**2 != width or cells * _SIDE != grid * patch:
-        raise ValueError(
-            f"length, width and grid must be c^2, p^2 and {_SIDE} c / p of whole c and p, got {length}, {width}, {grid}."
-        )
+        allowed = f"c^2, p^2 and {_SIDE} c / p of whole c and p"
+        raise ValueError(f"length, width and grid must be {allowed}, got {length}, {width}, {grid}.")
     images, labels = digits.load()
     first = len(labels) * 3 // 4
     pool = np.arange(first, len(labels)) if held_out else np.arange(first)

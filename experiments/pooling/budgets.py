@@ -26,7 +26,7 @@ def program(config, mesh):
     from research.pooling import token_budgets
 
     asked, algo, run = config.problem, config.algo, config.run
-    checks.require(algo.width % algo.heads == 0, "config.algo.width", f"be a multiple of {algo.heads} heads", algo.width)
+    checks.require(algo.width % algo.heads == 0, "config.algo.width", f"be in {algo.heads} equal heads", algo.width)
     checks.require(algo.warmup < run.num_steps, "config.algo.warmup", f"be < {run.num_steps} steps", algo.warmup)
     for name, budgets in (("config.problem.budgets", asked.budgets), ("config.algo.budgets", algo.budgets)):
         checks.require(len(budgets) >= 1, name, "have a number of visual tokens", budgets)

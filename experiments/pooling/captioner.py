@@ -73,7 +73,8 @@ class Decoder(nn.Module):
     def __call__(self, x, mask):
         block = nn.remat(Block, prevent_cse=False) if self.remat else Block
         options = {"variable_axes": {"params": 0}, "split_rngs": {"params": True}, "in_axes": nn.broadcast}
-        x, _ = nn.scan(block, length=self.layers, **options)(self.heads, name="blocks")(x, jnp.asarray(mask)[None, None])
+        blocks = nn.scan(block, length=self.layers, **options)(self.heads, name="blocks")  # one name, with remat or not
+        x, _ = blocks(x, jnp.asarray(mask)[None, None])
         return nn.LayerNorm()(x)
 
 

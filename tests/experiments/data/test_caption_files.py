@@ -55,8 +55,7 @@ def test_a_scene_is_its_caption_s_digits_in_reading_order(held_out):
 
 def test_scenes_are_the_same_again_and_others_in_the_other_part():
     parts = [
-        caption_files.load("scenes", part, count=8, **SHAPE, vocabulary=10)
-        for part in (*caption_files.PARTS, "train")
+        caption_files.load("scenes", part, count=8, **SHAPE, vocabulary=10) for part in (*caption_files.PARTS, "train")
     ]
     np.testing.assert_array_equal(parts[0].features, parts[2].features)
     assert not np.array_equal(parts[0].captions, parts[1].captions)
@@ -69,7 +68,7 @@ GOOD = (np.zeros((2, 4, 4, 16), np.float16), np.array([[0, 1, 2, 3], [4, -1, -1,
     ("features", "captions", "message"),
     [
         (GOOD[0].astype(np.float32), GOOD[1], r"features of train must be float16 of \[n, 4, 4, 16\], found float32"),
-        (GOOD[0][:, :3], GOOD[1], r"features of train must be float16 of \[n, 4, 4, 16\], found float16 \(2, 3, 4, 16\)"),
+        (GOOD[0][:, :3], GOOD[1], r"must be float16 of \[n, 4, 4, 16\], found float16 \(2, 3, 4, 16\)"),
         (GOOD[0], GOOD[1].astype(np.int64), r"those of train must be int32 of \[2, 4\], found int64"),
         (GOOD[0], GOOD[1][:1], r"those of train must be int32 of \[2, 4\], found int32 \(1, 4\)"),
         (GOOD[0], GOOD[1] * 3, r"tokens of train must lie in -1\.\.9, found -3\.\.12"),

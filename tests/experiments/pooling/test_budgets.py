@@ -111,7 +111,7 @@ def test_one_budget_is_the_contest_s_other_row():
         ({"algo.budgets": (5,)}, "budget must be the square of a number >= 1, got 5"),
         ({"problem.budgets": ()}, r"config\.problem\.budgets must have a number of visual tokens, got \(\)"),
         ({"algo.warmup": 8}, r"config\.algo\.warmup must be < 8 steps, got 8"),
-        ({"algo.heads": 3}, r"config\.algo\.width must be a multiple of 3 heads, got 8"),
+        ({"algo.heads": 3}, r"config\.algo\.width must be in 3 equal heads, got 8"),
     ],
 )
 def test_what_cannot_be_is_refused(changed, says):

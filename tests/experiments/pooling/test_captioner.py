@@ -66,7 +66,7 @@ def test_visual_tokens_see_each_other_and_no_caption():
 
 
 def test_what_is_behind_a_caption_s_end_touches_nothing(given):
-    """Neither loss nor gradient, to the bit: not what stands for absence, nor the positions there, nor other captions."""
+    """Neither loss nor gradient, to the bit: not what stands for absence, nor the positions there."""
     weights, features, captions = given
     short = captions.at[0, 2:].set(-1)
     value, gradient = value_and_gradient(weights, features, short)
@@ -104,7 +104,8 @@ def test_sums_are_those_of_the_told_tokens(given):
 @pytest.mark.parametrize("budget", [1, 9, 16])
 def test_weights_of_one_budget_serve_any_other(given, budget):
     found = logits(*given, budget)
-    assert found.shape == (2, LENGTH, VOCABULARY) and np.isfinite(found).all()
+    assert found.shape == (2, LENGTH, VOCABULARY)
+    assert np.isfinite(found).all()
     assert np.abs(found - logits(*given, 4)).max() > 1e-3
 
 
