@@ -1,4 +1,6 @@
-"""Training with a budget drawn at each step: which one it is, what it does, and where the model is validated."""
+"""A budget drawn at each step: which one it is, what it does, where the model is validated, and how that is drawn."""
+
+import types
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,8 @@ import pytest
 from experiments.data import caption_files
 from experiments.lib import config as config_lib
 from experiments.lib import mesh as mesh_lib
-from experiments.pooling import budgets, captioner
+from experiments.lib import style
+from experiments.pooling import budgets, captioner, panels_budgets
 from research.core import prng
 from research.pooling import token_budgets
 
@@ -103,6 +106,25 @@ def test_one_budget_is_the_contest_s_other_row():
     assert (found["validation/correct/4"] > 0.5).all()
     assert np.isfinite(found["validation/loss/9"]).all()
     assert found["loss"][0, 0] != found["loss"][0, 1]
+
+
+def test_panels_draw_every_budget_and_every_run():
+    shares = {4: 0.2, 36: 0.8, 9: 0.5}
+    curves = {f"validation/correct/{budget}": np.array([[0.1], [share]]) for budget, share in shares.items()}
+    runs = [
+        types.SimpleNamespace(curves=curves | {"step": np.array([1, 2])}, config={"algo": {"budgets": trained}})
+        for trained in ((4, 36), (9,))
+    ]
+    fig, axes = style.figure("text", 0.42, 1, 2)
+    panels_budgets.share_panel(axes[0, 0], runs[0])
+    panels_budgets.budget_panel(axes[0, 1], runs)
+    steps, ends = style.plotted(fig)
+    assert [line["label"] for line in steps["lines"]] == [f"{budget} tokens (n = 1)" for budget in (4, 9, 36)]
+    assert [line.get_linestyle() for line in axes[0, 0].lines] == ["-", "--", "-"]
+    assert [line["label"] for line in ends["lines"]] == ["trained on 4, 36 (n = 1)", "trained on 9 (n = 1)"]
+    for line in ends["lines"]:
+        assert line["x"] == [4, 9, 36]
+        np.testing.assert_allclose(line["y"], [20, 50, 80])
 
 
 @pytest.mark.parametrize(
