@@ -25,8 +25,8 @@ def get_config(arg=""):
     quick, fixed = "quick" in words, tuple(int(word) for word in words if word != "quick")
     c = mlc.ConfigDict({"experiment": "pooling.budgets", "seed": 0, "data": ""})
     c.problem = {
-        "source": "scenes", "train": 512 if quick else 8192, "grid": 6, "width": 16, "length": 9, "vocabulary": 10,
-        "budgets": (4, 9, 16, 36), "stripes": 8,
+        "source": "scenes", "train": 512 if quick else 8192, "validation": 64 if quick else 512, "grid": 6,
+        "width": 16, "length": 9, "vocabulary": 10, "budgets": (4, 9, 16, 36), "stripes": 8,
     }  # fmt: skip
     c.algo = {
         "budgets": fixed or (4, 9, 36), "width": 64, "layers": 2, "heads": 4, "hidden": 64, "remat": False,
@@ -34,7 +34,6 @@ def get_config(arg=""):
     }  # fmt: skip
     c.run = {
         "num_steps": 4 if quick else 320, "chunk": 2 if quick else 40, "replicates": 1, "batch_size": 64,
-        "windows": 64 if quick else 512,
     }  # fmt: skip
     c.numerics = {"x64": False}
     return c

@@ -18,7 +18,7 @@ def program(config, mesh):
     import jax.numpy as jnp
     import optax
 
-    from experiments.data import caption_files
+    from experiments.data import caption_files, part_files
     from experiments.lib import striped
     from experiments.pooling import captioner
     from research.core import prng
@@ -65,13 +65,11 @@ def program(config, mesh):
         weight = (examples.captions >= 0).sum()
         return jax.tree.map(lambda leaf: leaf.sum() / weight, outputs)
 
-    counts = {"train": asked.train, "validation": run.windows}
-
     def load():
         options = {**shape, "vocabulary": asked.vocabulary}
-        return tuple(caption_files.load(asked.source, part, count=count, **options) for part, count in counts.items())
+        return tuple(caption_files.load(asked.source, part, count=asked[part], **options) for part in part_files.PARTS)
 
-    like = tuple(caption_files.like(count, **shape) for count in counts.values())
+    like = tuple(caption_files.like(asked[part], **shape) for part in part_files.PARTS)
     rate = optax.warmup_cosine_decay_schedule(0.0, algo.learning_rate, algo.warmup, run.num_steps)
     adam = optax.adamw(rate, b2=0.95, weight_decay=algo.weight_decay, mask=captioner.decays)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), adam)

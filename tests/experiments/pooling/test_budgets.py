@@ -18,8 +18,8 @@ from research.pooling import token_budgets
 #: One digit a scene; budgets are drawn from (1, 4), and 9 is never trained on.
 SMALL = {
     "problem.grid": 2, "problem.length": 1, "problem.train": 64, "problem.budgets": (1, 4, 9), "algo.budgets": (1, 4),
-    "algo.width": 8, "algo.layers": 1, "algo.heads": 2, "algo.hidden": 8, "run.windows": 32, "run.batch_size": 16,
-    "run.num_steps": 8, "run.chunk": 1,
+    "algo.width": 8, "algo.layers": 1, "algo.heads": 2, "algo.hidden": 8, "problem.validation": 32,
+    "run.batch_size": 16, "run.num_steps": 8, "run.chunk": 1,
 }  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def test_a_step_s_loss_is_that_of_its_budget(resting):
     for step in range(8):
         places, _ = jax.random.split(prng.per_step(prng.stream(key, "batches"), step))
         at = jax.random.randint(places, (1, 8, 2), 0, 8)[0]
-        rows = (8 * np.arange(8)[:, None] + np.asarray(at)).reshape(-1)
+        rows = (np.arange(8)[:, None] + 8 * np.asarray(at)).reshape(-1)
         losses = {
             budget: captioner.sums(
                 told(model, weights, features[rows], captions[rows], budget, "float32"), captions[rows]
