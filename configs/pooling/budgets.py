@@ -5,13 +5,13 @@
 Expected, tokens of the validation captions told right, %, two seeds; the most frequent digit is 11 of them:
 
   | trained on | 4         | 9         | 16        | 36        |
-  | 4, 9, 36   | 39 and 42 | 78 and 79 | 52 and 57 | 88 and 89 |
-  | 4          | 48 and 49 | 15 and 21 | 20 and 25 | 14 and 15 |
-  | 9          | 17 and 18 | 83 and 84 | 49 and 50 | 12 and 15 |
-  | 36         | 13 and 14 | 13 and 14 | 14 and 14 | 94 and 94 |
+  | 4, 9, 36   | 41 and 42 | 77 and 80 | 51 and 56 | 86 and 91 |
+  | 4          | 48 and 49 | 18 and 22 | 21 and 24 | 13 and 16 |
+  | 9          | 16 and 18 | 82 and 83 | 47 and 49 | 12 and 17 |
+  | 36         | 12 and 13 | 13 and 15 | 14 and 17 | 94 and 94 |
 
-So one model serves every number, where one trained on a single number tells hardly anything from the others; but at
-that number the drawn one, which sees it in a third of the steps, is 5 to 9 points behind. `hu:25` finds it ahead.
+So one model serves every number, where one trained on a single number tells little from the others; but at that number
+the one of drawn budgets, which sees it in a third of the steps, is 4 to 7 points behind. `hu:25` finds it ahead.
 Smoke: append ":quick".
 """
 
