@@ -4,7 +4,8 @@ A replicate is a seed, a step an optimiser step. Every batch cuts a random squar
 of them; batch statistics are those of the whole batch (`experiments.lib.striped`: the same on any number of devices).
 Metrics, `[R]`, of a chunk of steps: `loss`, mean training loss, nats; `correct`, share of the training pictures told
 right; `validation/loss` and `validation/correct` on the middles of the first `run.windows` validation pictures.
-Source: `lee:16`, `stergiou:21` and `yu:22` for the question; `he:16` for the residual networks.
+Source: `lee:16`, `stergiou:21` and `yu:22` for the question; `he:16` for the residual networks; `goyal:17` for rates at
+large batches.
 """
 
 from experiments.lib import app
