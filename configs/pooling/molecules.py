@@ -1,0 +1,21 @@
+"""A rehearsal.
+"""
+
+import ml_collections as mlc
+
+
+def get_config(arg=""):
+    quick = arg == "quick"
+    c = mlc.ConfigDict({"experiment": "pooling.molecules", "seed": 0, "data": ""})
+    c.problem = {
+        "source": "synthetic", "molecules": 320 if quick else 2000, "tasks": 2, "metric": "roc_auc",
+        "train": 48 if quick else 296, "held_out": 8 if quick else 40, "packings": 2, "atoms": 256, "bonds": 256,
+        "room": 16, "stripes": 8,
+    }  # fmt: skip
+    c.algo = {
+        "pool": "parse", "channels": 32, "layers": 3, "levels": 2, "ratio": 0.8, "heads": 2, "dropout": 0.0,
+        "learning_rate": 3e-3, "warmup": 2,
+    }  # fmt: skip
+    c.run = {"num_steps": 4 if quick else 240, "chunk": 2 if quick else 20, "replicates": 1, "batch_size": 16}
+    c.numerics = {"x64": False}
+    return c
