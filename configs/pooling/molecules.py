@@ -1,4 +1,6 @@
-"""A rehearsal.
+"""A rehearsal of graph networks and their pools on molecules: synthetic ones, a small network, graph parsing.
+
+python -m experiments.pooling.molecules                                       # 60 s on two CPU cores
 """
 
 import ml_collections as mlc

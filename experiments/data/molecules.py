@@ -188,15 +188,14 @@ def _numbers(path: Path, packed: bytes, dtype) -> np.ndarray:
         text = gzip.decompress(packed)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"molecules: {path} cannot be read ({error}).") from error
+    if not text.strip():
+        raise DataError(f"molecules: {path} is empty.")
     if np.issubdtype(dtype, np.floating):
-        text = re.sub(rb"(?m)(^|,)(?=,|\r?$)", rb"\1nan", text.rstrip())
+        text = re.sub(rb"(?m)(^|,)(?=,|\r?$)", rb"\1nan", text.removesuffix(b"\n").removesuffix(b"\r"))
     try:
-        found = np.loadtxt(io.StringIO(text.decode()), delimiter=",", dtype=dtype, ndmin=2)
+        return np.loadtxt(io.StringIO(text.decode()), delimiter=",", dtype=dtype, ndmin=2)
     except (ValueError, UnicodeDecodeError) as error:
         raise DataError(f"molecules: {path} must hold rows of numbers ({error}).") from error
-    if not len(found):
-        raise DataError(f"molecules: {path} is empty.")
-    return found
 
 
 def _check_bonds(path: Path, ends: np.ndarray, num_atoms: np.ndarray, num_bonds: np.ndarray) -> None:

@@ -15,7 +15,7 @@ __all__ = ["average_precision", "roc_auc"]
 
 
 class _Ranked(NamedTuple):
-    """Examples by falling score, those that are not known last; counts of what scores at least as much."""
+    """Examples by falling score, those that are not known among the last; counts of what scores at least as much."""
 
     positive: Bool[Array, "N"]
     positives: Int[Array, "N"]  # with at least this score
@@ -56,11 +56,14 @@ def _rank(scores: Array, labels: Array, known: Array) -> _Ranked:
     validate.shape("labels", labels, jnp.shape(scores))
     validate.shape("known", known, jnp.shape(scores))
     validate.require(known.dtype == bool, "known", "hold booleans", known.dtype)
-    falling = jnp.where(known, -scores, 0)
-    absent, falling, positive = jax.lax.sort((~known, falling, known & (labels != 0)), num_keys=2)
-    counts = jnp.cumsum(jnp.stack([positive, ~positive & ~absent]), axis=1, dtype=jnp.int32)
+    # One key and one value, since compilers take minutes for more; what is not known may share the place of a score of
+    # minus infinity, for it is not counted.
+    kind = jnp.where(known, jnp.where(labels != 0, 2, 1), 0)
+    falling, kind = jax.lax.sort((jnp.where(known, -scores, jnp.inf), kind), num_keys=1)
+    positive = kind == 2
+    counts = jnp.cumsum(jnp.stack([positive, kind == 1]), axis=1, dtype=jnp.int32)
     place = jnp.arange(scores.size)
-    new = jnp.concatenate([jnp.ones(1, bool), (falling[1:] != falling[:-1]) | (absent[1:] != absent[:-1])])
+    new = jnp.concatenate([jnp.ones(1, bool), falling[1:] != falling[:-1]])
     # The places of the first and of the last with the same score.
     first = jax.lax.cummax(jnp.where(new, place, 0))
     ends = jnp.concatenate([new[1:], jnp.ones(1, bool)])

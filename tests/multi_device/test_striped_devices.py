@@ -16,6 +16,8 @@ CASES = {
     "a PoolFormer": ("configs/pooling/imagenet_pod.py:quick,poolformer", {}),
     # Stripes of unequal length in both parts.
     "embeddings with GSP": ("configs/pooling/retrieval.py:quick", {}),
+    "top-k pooling of molecules": ("configs/pooling/molecules_pod.py:quick", {"algo.pool": "topk"}),
+    "parsing of molecules": ("configs/pooling/molecules.py:quick", {}),
 }
 
 
