@@ -69,7 +69,7 @@ def program(config, mesh):
     like = tuple(molecule_packs.like(size, room, asked.tasks) for size in sizes)
     rate = optax.warmup_cosine_decay_schedule(0.0, algo.learning_rate, algo.warmup, run.num_steps)
     task = striped.Task(model.init, objective, predict, judge, jax.random.split)
-    # A shift of all atoms' vectors is taken out again by the norms: its gradient is rounding, which must not be scaled up.
+    # A shift of all atoms is taken out again by the norms: its gradient is rounding, which must not be scaled up.
     optimizer = optax.adam(rate, eps=1e-6)
     return striped.program(config, mesh, task, optimizer=optimizer, load=load, like=like)
 
