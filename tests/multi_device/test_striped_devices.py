@@ -16,8 +16,6 @@ CASES = {
     "a PoolFormer": ("configs/pooling/imagenet_pod.py:quick,poolformer", {}),
     # Stripes of unequal length in both parts.
     "embeddings with GSP": ("configs/pooling/retrieval.py:quick", {}),
-    "top-k pooling of molecules": ("configs/pooling/molecules_pod.py:quick", {"algo.pool": "topk"}),
-    "parsing of molecules": ("configs/pooling/molecules.py:quick", {}),
     # Not top-k pooling or parsing: which of two atoms that are alike by symmetry comes first is a matter of rounding.
     "means of molecules, with dropout": ("configs/pooling/molecules_pod.py:quick", {"algo.pool": "mean"}),
     "HISTOGRAPH of molecules": ("configs/pooling/molecules.py:quick", {"algo.pool": "histograph"}),
