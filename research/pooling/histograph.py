@@ -3,7 +3,8 @@
 The last layer asks all layers; their answers, averaged over nodes, are the weights of the layers, and they keep their
 sign, so that a difference of layers can be read where smoothing has made the last one the same everywhere. One
 self-attention over nodes and a mean follow. Trained on a frozen network's stored activations, it is the only part that
-learns. Cost O(N (L + N) D) for N nodes and L layers.
+learns. Cost O(N (L + N) D) for N nodes and L layers. Several graphs may share a row of nodes: each has its own weights
+and attends to itself alone.
 Guarantee: what signed weights can read, `graph_bounds.layer_filter` and `graph_bounds.node_gap`.
 Source: `galron:26`.
 """
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from research.core import validate
-from research.core.types import Array, Bool, Float, Key
+from research.core.types import Array, Bool, Float, Int, Key
 from research.pooling.norms import standardized
 from research.pooling.operator import Operator
 
@@ -24,7 +25,7 @@ __all__ = ["Histograph", "Layered", "example", "histograph", "layer_encoding", "
 
 
 class Layered(NamedTuple):
-    """What the layer stage gives."""
+    """What the layer stage gives; for rows of several graphs weights, answers and vanished have an axis G behind B."""
 
     nodes: Float[Array, "B N D"]  # H
     weights: Float[Array, "B L"]  # of the layers; sum to 1, of either sign
@@ -72,7 +73,7 @@ def layer_encoding(num_layers: int, dim: int) -> np.ndarray:
     return np.where(channel[None] % 2 == 0, np.sin(angle), np.cos(angle))
 
 
-def layer_weights(answers: Float[Array, "B L"], normalize: str) -> tuple[Float[Array, "B L"], Bool[Array, "B"]]:
+def layer_weights(answers: Float[Array, "*B L"], normalize: str) -> tuple[Float[Array, "*B L"], Bool[Array, "*B"]]:
     """The weights of layers, and where their sum had vanished.
 
     Args:
@@ -85,13 +86,14 @@ def layer_weights(answers: Float[Array, "B L"], normalize: str) -> tuple[Float[A
     if normalize == "softmax":
         return soft, jnp.zeros(total.shape, bool)
     vanished = jnp.abs(total) < 1e-3 * jnp.mean(jnp.abs(answers), axis=-1) + 1e-6
-    signed = answers / jnp.where(vanished, 1, total)[:, None]
-    return jnp.where(vanished[:, None], soft, signed), vanished
+    signed = answers / jnp.where(vanished, 1, total)[..., None]
+    return jnp.where(vanished[..., None], soft, signed), vanished
 
 
 def layer_stage(
-    history: Float[Array, "B N L F"], mask: Bool[Array, "B N"], params: Histograph, *, encode: bool = True
-) -> Layered:
+    history: Float[Array, "B N L F"], mask: Bool[Array, "B N"], params: Histograph, *, encode: bool = True,
+    graph_ids: Int[Array, "B N"] | None = None, num_graphs: int = 1,
+) -> Layered:  # fmt: skip
     """H = sum_l alpha_l Z_l, Z = history W + encoding; alpha from c_l = mean_n <Z_{n,L-1} W_Q, Z_{n,l} W_K> / sqrt D.
 
     Computed in at least float32.
@@ -100,23 +102,32 @@ def layer_stage(
       history: activations of every node after each layer, the last one last.
       mask: True for a node.
       encode: whether the layers' encoding is added; without it, alpha can still tell layers by what they hold.
+      graph_ids: graph of each node among those of its row, in [0, num_graphs); None where a row is one graph.
+      num_graphs: G, static, of every row; a graph without nodes has answers 0.
     """
     history = history.astype(jnp.promote_types(history.dtype, jnp.float32))
     z = jnp.where(mask[..., None, None], history, 0) @ params.project
     if encode:
         z = z + jnp.asarray(layer_encoding(*z.shape[2:]), z.dtype)[None, None]
     z = jnp.where(mask[..., None, None], z, 0)
-    asked = jnp.einsum("bnd,bnld->bl", z[:, :, -1] @ params.layer_query, z @ params.layer_key)
-    count = jnp.maximum(jnp.sum(mask, axis=1), 1).astype(z.dtype)
-    answers = asked / (count * z.shape[-1] ** 0.5)[:, None]
+    asked = jnp.einsum("bnd,bnld->bnl", z[:, :, -1] @ params.layer_query, z @ params.layer_key)
+    answers = _mean(asked / z.shape[-1] ** 0.5, mask, graph_ids, num_graphs)
     weights, vanished = layer_weights(answers, params.normalize)
-    return Layered(jnp.einsum("bl,bnld->bnd", weights, z), weights, answers, vanished)
+    if graph_ids is None:
+        nodes = jnp.einsum("bl,bnld->bnd", weights, z)
+    else:
+        nodes = jnp.einsum("bnl,bnld->bnd", jax.vmap(lambda one, at: one[at])(weights, graph_ids), z)
+    return Layered(nodes, weights, answers, vanished)
 
 
 def histograph(
-    history: Float[Array, "B N L F"], mask: Bool[Array, "B N"], params: Histograph, *, encode: bool = True
-) -> tuple[Float[Array, "B D"], Layered]:
+    history: Float[Array, "B N L F"], mask: Bool[Array, "B N"], params: Histograph, *, encode: bool = True,
+    graph_ids: Int[Array, "B N"] | None = None, num_graphs: int = 1,
+) -> tuple[Float[Array, "B D"], Layered]:  # fmt: skip
     """Mean over nodes of LayerNorm(H + self-attention(H)), and the layer stage; zeros for a graph without nodes.
+
+    With `graph_ids`, as in `layer_stage`, means are `[B, G, D]`. The logits of all pairs of a row are computed, so that
+    a row should be little longer than its largest graph, or be made of many.
 
     Raises:
       ValueError: shapes or dtypes do not fit.
@@ -128,16 +139,34 @@ def histograph(
         history.shape[3] == params.project.shape[0], "history", f"have {params.project.shape[0]} channels",
         history.shape[3],
     )  # fmt: skip
-    layered = layer_stage(history, mask, params, encode=encode)
+    validate.at_least("num_graphs", num_graphs, 1)
+    if graph_ids is None:
+        validate.require(num_graphs == 1, "num_graphs", "be 1 without graph_ids", num_graphs)
+    else:
+        validate.shape("graph_ids", graph_ids, mask.shape)
+        validate.in_range("graph_ids", graph_ids, 0, num_graphs - 1)
+    layered = layer_stage(history, mask, params, encode=encode, graph_ids=graph_ids, num_graphs=num_graphs)
     h = layered.nodes
     heads = (*h.shape[:2], params.num_heads, h.shape[2] // params.num_heads)
     query, key, value = ((h @ weight).reshape(heads) for weight in (params.query, params.key, params.value))
     logits = jnp.einsum("bnhd,bmhd->bhnm", query, key) / heads[-1] ** 0.5
-    share = jax.nn.softmax(jnp.where(mask[:, None, None, :], logits, -1e30), axis=-1)
+    seen = mask[:, None]
+    if graph_ids is not None:
+        seen = seen & (graph_ids[:, :, None] == graph_ids[:, None])
+    share = jax.nn.softmax(jnp.where(seen[:, None], logits, -1e30), axis=-1)
     attended = jnp.einsum("bhnm,bmhd->bnhd", share, value).reshape(h.shape) @ params.output
-    normed = _layer_norm(h + attended, params)
-    count = jnp.maximum(jnp.sum(mask, axis=1), 1).astype(h.dtype)
-    return jnp.sum(jnp.where(mask[..., None], normed, 0), axis=1) / count[:, None], layered
+    return _mean(_layer_norm(h + attended, params), mask, graph_ids, num_graphs), layered
+
+
+def _mean(x: Array, mask: Array, graph_ids: Array | None, num_graphs: int) -> Array:
+    """Means of the nodes `[B, N, D]` of each row, or of each graph of each row; 0 without nodes."""
+    x = jnp.where(mask[..., None], x, 0)
+    if graph_ids is None:
+        total, count = jnp.sum(x, axis=1), jnp.sum(mask, axis=1)
+    else:
+        add = jax.vmap(lambda values, ids: jax.ops.segment_sum(values, ids, num_graphs))
+        total, count = add(x, graph_ids), add(mask.astype(jnp.int32), graph_ids)
+    return total / jnp.maximum(count, 1).astype(x.dtype)[..., None]
 
 
 def _layer_norm(x: Array, params: Histograph) -> Array:

@@ -131,9 +131,49 @@ def test_nodes_in_any_order(run):
     assert not np.asarray(empty).any()
 
 
+def test_graphs_of_one_row_are_as_if_alone():
+    """Three graphs of 4, 2 and 3 nodes and one without any, nodes in any order, padding between them."""
+    rng = np.random.default_rng(2)
+    sizes, ids = (4, 2, 0, 3), np.array([[0, 3, 1, 0, 0, 0, 3, 1, 0, 3, 1]])
+    mask = np.array([[1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 0]], bool)
+    history = rng.normal(size=(1, 11, 3, 4)).astype(np.float32)
+    params = histograph.Histograph.create(jax.random.key(4), 4, 6, num_heads=2)
+    together = jax.jit(lambda history: histograph.histograph(history, mask, params, graph_ids=ids, num_graphs=4))
+    pooled, layered = together(history)
+    assert pooled.shape == (1, 4, 6)
+    assert layered.weights.shape == (1, 4, 3)
+    for graph, size in enumerate(sizes):
+        rows = mask[0] & (ids[0] == graph)
+        assert rows.sum() == size
+        if size:
+            alone, expected = histograph.histograph(history[:, rows], np.ones((1, size), bool), params)
+            np.testing.assert_allclose(pooled[:, graph], alone, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(layered.weights[:, graph], expected.weights, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(layered.nodes[:, rows], expected.nodes, rtol=1e-4, atol=1e-5)
+    assert not np.asarray(pooled[0, 2]).any()
+    spoiled = np.where(mask[..., None, None], history, np.nan)
+    np.testing.assert_array_equal(together(spoiled)[0], pooled)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (
+            lambda: histograph.histograph(
+                jnp.ones((1, 2, 1, 4)),
+                jnp.ones((1, 2), bool),
+                plain(4, jnp.float32),
+                graph_ids=jnp.array([[0, 2]]),
+                num_graphs=2,
+            ),
+            r"graph_ids must lie in \[0, 1\], got 2 at index \(0, 1\).",
+        ),
+        (
+            lambda: histograph.histograph(
+                jnp.ones((1, 2, 1, 4)), jnp.ones((1, 2), bool), plain(4, jnp.float32), num_graphs=2
+            ),
+            "num_graphs must be 1 without graph_ids, got 2.",
+        ),
         (lambda: histograph.Histograph.create(jax.random.key(0), 3, 4, 3), "num_heads must divide dim = 4, got 3."),
         (
             lambda: histograph.Histograph.create(jax.random.key(0), 3, 4, normalize="l1"),
