@@ -17,7 +17,7 @@ CASES = {
     # Stripes of unequal length in both parts.
     "embeddings with GSP": ("configs/pooling/retrieval.py:quick", {}),
     "a captioner of drawn budgets": ("configs/pooling/budgets.py:quick", {}),
-    # Not top-k pooling or parsing: they choose by scores, and with other last bits they choose others (0.4 % of a loss).
+    # Not top-k pooling or parsing: they choose by scores, and with other last bits choose others (0.4 % of a loss).
     "means of molecules, with dropout": ("configs/pooling/molecules_pod.py:quick", {"algo.pool": "mean"}),
     "HISTOGRAPH of molecules": ("configs/pooling/molecules.py:quick", {"algo.pool": "histograph"}),
 }
