@@ -2,7 +2,7 @@
 
   python -m experiments.pooling.frozen_states --config=configs/pooling/frozen_states_pod.py \
       --config.problem.source=FOLDER --mesh=data:256
-  python -m experiments.aot --config=configs/pooling/frozen_states_pod.py --topology=v5e:16x16
+  python -m experiments.aot --config=configs/pooling/frozen_states_pod.py --topology=v5e:16x16 --limit_seconds=1800
 FOLDER holds train_states.npy, float16 [n, 512, 4096], train_lengths.npy, train_labels.npy and the same of validation
 (IMDB by a language model that stays as it is); 0.8 GB of them lie on a chip. Sizes of GLOT, threshold, length and
 epochs are the release's for this task. Published: above 97 % among 90 % distractors, where other poolings collapse; 20

@@ -4,7 +4,7 @@
       --config.problem.source=PICTURES --mesh=data:256
   python -m experiments.pooling.retrieval --config=configs/pooling/retrieval_pod.py \
       --config.problem.source=FOLDER --config.algo.weights=RUN --mesh=data:256
-  python -m experiments.aot --config=configs/pooling/retrieval_pod.py --topology=v5e:16x16
+  python -m experiments.aot --config=configs/pooling/retrieval_pod.py --topology=v5e:16x16 --limit_seconds=1800
 FOLDER holds train_images.npy, uint8 [5864, 256, 256, 3], train_labels.npy, 0..99, and of validation 5,924 pictures,
 100..199 (`wah:11`, classes in their order); with ":cars" 8,054 of 0..97 and 8,131 of 98..195 (`krause:13`). All are
 used. RUN is the run directory of the first command: from random weights nothing is learned of so few pictures. Other
