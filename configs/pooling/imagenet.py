@@ -13,7 +13,7 @@ def get_config(arg=""):
     c = mlc.ConfigDict({"experiment": "pooling.imagenet", "seed": 0, "data": ""})
     c.problem = {"source": "synthetic", "train": 512, "side": 36, "crop": 32, "classes": 10, "stripes": 8}
     c.algo = {
-        "model": "resnet_small", "kind": "soft", "compute_dtype": "float32", "optimizer": "sgd",
+        "model": "resnet_small", "kind": "soft", "compute_dtype": "float32", "statistics": "batch", "optimizer": "sgd",
         "learning_rate": 0.1, "warmup": 2, "weight_decay": 1e-4,
     }  # fmt: skip
     c.run = {

@@ -38,17 +38,21 @@ class Model(NamedTuple):
     apply: Callable[..., tuple[jax.Array, Any]]
 
 
-def build(name: str, kind: str, *, classes: int | None, dtype: str, axis_name: str | None = None) -> Model:
+def build(
+    name: str, kind: str, *, classes: int | None, dtype: str, axis_name: str | None = None, statistics: str = "batch"
+) -> Model:  # fmt: skip
     """A model with pools of a kind of `windows.window_pool`: a residual network's first one, or every mixer.
 
     Args:
       classes: None for a residual network without its head, whose "logits" are the features `[B, H, W, C]`.
-      axis_name: of devices over which batch statistics are taken.
+      axis_name: of devices that share a batch.
+      statistics: whether batch statistics are of the whole "batch" or of a "device"'s part of it, which saves two
+        messages a norm and makes results depend on the number of devices.
     """
     names = tuple(one for one in NAMES if one.startswith("resnet")) if classes is None else NAMES
     checks.one_of("model", name, names)
     if name.startswith("resnet"):
-        return _resnet(name, kind, classes, jnp.dtype(dtype), axis_name)
+        return _resnet(name, kind, classes, jnp.dtype(dtype), axis_name, statistics)
     return _poolformer(name, kind, classes, jnp.dtype(dtype))
 
 
@@ -84,9 +88,10 @@ def decays(weights):
     return jax.tree_util.tree_map_with_path(one, weights)
 
 
-def _resnet(name, kind, classes, dtype, axis_name) -> Model:
+def _resnet(name, kind, classes, dtype, axis_name, statistics) -> Model:
     # Kernels come from one draw: with one for each, starting would take minutes to compile.
-    options = {"classes": classes, "dtype": dtype, "kernel_init": nn.initializers.zeros, "axis_name": axis_name}
+    options = {"classes": classes, "dtype": dtype, "kernel_init": nn.initializers.zeros}
+    options["axis_name"] = axis_name if statistics == "batch" else None
     if name == "resnet_small":
         pool = lambda x: window_pool(x, kind, 3, 2, ((1, 1), (1, 1)))  # noqa: E731
         network = resnet.ResNet((1, 1), False, 8, pool=pool, **options)
@@ -107,7 +112,9 @@ def _resnet(name, kind, classes, dtype, axis_name) -> Model:
         if keys is None:
             return network.apply(variables, x), statistics
         logits, updated = network.apply(variables, x, train=True, mutable=["batch_stats"])
-        return logits, updated["batch_stats"]
+        updated = updated["batch_stats"]
+        # Those of devices differ, and one of them is kept for all.
+        return logits, jax.lax.pmean(updated, axis_name) if axis_name and statistics == "device" else updated
 
     return Model(init, apply)
 

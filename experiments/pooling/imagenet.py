@@ -1,7 +1,8 @@
 """Image classifiers with any window kind on a user's pictures: ResNet-18, ResNet-50, PoolFormer-S12.
 
 A replicate is a seed, a step an optimiser step. Every batch cuts a random square out of each picture and mirrors half
-of them; batch statistics are those of the whole batch (`experiments.lib.striped`: the same on any number of devices).
+of them; batch statistics are those of the whole batch (`experiments.lib.striped`: the same on any number of devices),
+or of each device's part with `algo.statistics` "device".
 Metrics, `[R]`, of a chunk of steps: `loss`, mean training loss, nats; `correct`, share of the training pictures told
 right; `validation/loss` and `validation/correct` on the middles of the first `run.windows` validation pictures.
 Source: `lee:16`, `stergiou:21` and `yu:22` for the question; `he:16` for the residual networks; `goyal:17` for rates at
@@ -23,8 +24,9 @@ def program(config, mesh):
 
     asked, algo, run = config.problem, config.algo, config.run
     model = image_models.build(
-        algo.model, algo.kind, classes=asked.classes, dtype=algo.compute_dtype, axis_name=striped.axis_name(mesh)
-    )
+        algo.model, algo.kind, classes=asked.classes, dtype=algo.compute_dtype, axis_name=striped.axis_name(mesh),
+        statistics=algo.statistics,
+    )  # fmt: skip
 
     def draw(key, shape):
         corners, mirrors, branches = (prng.stream(key, name) for name in ("corners", "mirrors", "branches"))
