@@ -6,7 +6,7 @@
 FOLDER holds train_images.npy, uint8 [n, 256, 256, 3], train_labels.npy, and the same of validation, split over all
 devices. Any kind: --config.algo.kind=max. Smaller: ":resnet18"; the mixer: ":poolformer". Rates grow with the batch,
 five epochs of warm-up (`goyal:17`); the kernels of windows take a chip's 16 pictures, of which batch statistics are
-too: --config.algo.statistics=batch for those of all, at some 40 % more time a step by the model of experiments.scaling.
+too: --config.algo.statistics=batch for those of all, a third more time a step by the model of experiments.scaling.
 Published: PoolFormer-S12 77.2 % (`yu:22`, 300 epochs with more augmentation than here); ResNet-18 and 50 with max
 pooling about 70 and 76 % (recalled); SoftPool above max for every network tested (`stergiou:21`). Smoke: append
 ":quick".

@@ -16,6 +16,7 @@ CASES = {
     "a PoolFormer": ("configs/pooling/imagenet_pod.py:quick,poolformer", {}),
     # Stripes of unequal length in both parts.
     "embeddings with GSP": ("configs/pooling/retrieval.py:quick", {}),
+    "pools of states": ("configs/pooling/frozen_states.py:quick", {"algo.poolings": ("last", "graph")}),
     "a captioner of drawn budgets": ("configs/pooling/budgets.py:quick", {}),
     # Not top-k pooling or parsing: they choose by scores, and with other last bits choose others (0.4 % of a loss).
     "means of molecules, with dropout": ("configs/pooling/molecules_pod.py:quick", {"algo.pool": "mean"}),
