@@ -21,7 +21,7 @@ from typing import Any
 from experiments.lib import checksum, hosts, leaves
 from experiments.lib.errors import RunError
 
-__all__ = ["Checkpoints", "first_line", "quieten"]
+__all__ = ["Checkpoints", "first_line", "quieten", "read_stamp"]
 
 KEEP = 2
 
@@ -145,9 +145,7 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         manager = self._open()
-        stamp = dict(manager.restore(step, args=ocp.args.Composite(stamp=ocp.args.JsonRestore())).stamp)
-        if stamp.pop("own_crc32", None) != leaves.text_crc32(stamp):
-            raise ValueError("its stamp is damaged")
+        stamp = read_stamp(manager, step)
         expected = leaves.layout(like)
         if stamp["layout"] != expected:
             changed = [pair for pair in zip(stamp["layout"], expected, strict=False) if pair[0] != pair[1]]
@@ -207,6 +205,16 @@ def quieten() -> None:
             former(unraisable)
 
     sys.unraisablehook = hook
+
+
+def read_stamp(manager, step: int) -> dict[str, Any]:
+    """Step, layout and checksum, as they were saved. Raises ValueError where they are damaged."""
+    import orbax.checkpoint as ocp
+
+    stamp = dict(manager.restore(step, args=ocp.args.Composite(stamp=ocp.args.JsonRestore())).stamp)
+    if stamp.pop("own_crc32", None) != leaves.text_crc32(stamp):
+        raise ValueError("its stamp is damaged")
+    return stamp
 
 
 def first_line(error: BaseException) -> str:

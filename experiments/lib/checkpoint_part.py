@@ -46,9 +46,7 @@ def _read(folder: Path, step: int, like: Any) -> Any:
     handlers = {"state": ocp.StandardCheckpointHandler(), "stamp": ocp.JsonCheckpointHandler()}
     options = ocp.CheckpointManagerOptions(read_only=True)
     with ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers) as manager:
-        stamp = dict(manager.restore(step, args=ocp.args.Composite(stamp=ocp.args.JsonRestore())).stamp)
-        if stamp.pop("own_crc32", None) != leaves.text_crc32(stamp):
-            raise ValueError("its stamp is damaged")
+        stamp = checkpoint.read_stamp(manager, step)
         places = [_place(folder, step, stamp["layout"], text) for text in leaves.layout(like)]
         stored = dict(manager.item_metadata(step).state)
         target = {

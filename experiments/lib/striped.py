@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -97,8 +98,7 @@ def program(config, mesh, task: Task, *, optimizer, load: Callable[[], tuple[Any
             update, moments = optimizer.update(
                 jax.tree.map(lambda leaf: leaf / sums["weight"], gradient), moments, weights
             )
-            weights = jax.tree.map(lambda leaf, change: leaf + change.astype(leaf.dtype), weights, update)
-            return (weights, statistics, moments, key, number + 1), means
+            return (optax.apply_updates(weights, update), statistics, moments, key, number + 1), means
 
         state, means = jax.lax.scan(step, state, (at, draws))
         outputs = jax.lax.map(lambda examples: task.predict(*state[:2], examples), validation)
@@ -155,10 +155,6 @@ def _deal(leaf, like: jax.ShapeDtypeStruct) -> jax.Array:
     """Example i at place i // stripes of stripe i % stripes; the last example fills what is left over."""
     stripes, longest = like.shape[:2]
     rows = np.minimum(np.arange(longest)[None] * stripes + np.arange(stripes)[:, None], len(leaf) - 1)
-    checks.require(
-        like.shape[2:] == leaf.shape[1:] and len(leaf) > stripes * (longest - 1),
-        "load",
-        "give what `like` says",
-        leaf.shape,
-    )
+    fits = like.shape[2:] == leaf.shape[1:] and len(leaf) > stripes * (longest - 1)
+    checks.require(fits, "load", "give what `like` says", leaf.shape)
     return jax.make_array_from_callback(like.shape, like.sharding, lambda at: leaf[rows[at[:2]]][(..., *at[2:])])

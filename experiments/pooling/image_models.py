@@ -16,7 +16,7 @@ from research.core import validate as checks
 from research.pooling import poolformer, resnet
 from research.pooling.windows import window_pool
 
-__all__ = ["NAMES", "Model", "build", "cut", "decays", "middle", "scaled"]
+__all__ = ["NAMES", "Model", "build", "decays", "draw_squares", "middles", "squares"]
 
 #: The small ones are for rehearsals.
 NAMES = ("resnet18", "resnet50", "resnet_small", "poolformer_s12", "poolformer_small")
@@ -56,24 +56,30 @@ def build(
     return _poolformer(name, kind, classes, jnp.dtype(dtype))
 
 
-def cut(images: jax.Array, corners: jax.Array, mirrors: jax.Array, side: int) -> jax.Array:
-    """Squares `[n, side, side, 3]` of `images [n, ...]` at `corners [n, 2]`, mirrored where `mirrors [n]`."""
+def draw_squares(key, shape: tuple[int, ...], side: int, crop: int) -> tuple[jax.Array, jax.Array]:
+    """Corners `[*shape, 2]` of squares of `crop` pixels in pictures of `side`, and which to mirror, `[*shape]`."""
+    corners = jax.random.randint(prng.stream(key, "corners"), (*shape, 2), 0, side - crop + 1)
+    return corners, jax.random.bernoulli(prng.stream(key, "mirrors"), shape=shape)
+
+
+def squares(images: jax.Array, corners: jax.Array, mirrors: jax.Array, crop: int, dtype: str) -> jax.Array:
+    """What `draw_squares` drew, cut out of `images [n, side, side, 3]` and scaled, `[n, crop, crop, 3]`."""
 
     def one(image, corner, mirror):
-        square = jax.lax.dynamic_slice(image, (*corner, 0), (side, side, 3))
+        square = jax.lax.dynamic_slice(image, (*corner, 0), (crop, crop, 3))
         return jnp.where(mirror, square[:, ::-1], square)
 
-    return jax.vmap(one)(images, corners, mirrors)
+    return _scaled(jax.vmap(one)(images, corners, mirrors), dtype)
 
 
-def middle(images: jax.Array, side: int) -> jax.Array:
-    """The squares in the middle."""
-    first = (images.shape[1] - side) // 2
-    inner = slice(first, first + side)
-    return images[:, inner, inner]
+def middles(images: jax.Array, crop: int, dtype: str) -> jax.Array:
+    """The squares in the middle, scaled."""
+    first = (images.shape[1] - crop) // 2
+    inner = slice(first, first + crop)
+    return _scaled(images[:, inner, inner], dtype)
 
 
-def scaled(images: jax.Array, dtype: str) -> jax.Array:
+def _scaled(images: jax.Array, dtype: str) -> jax.Array:
     """Bytes as numbers of mean 0 and deviation 1 over ImageNet."""
     centred = images.astype(jnp.float32) / 255 - jnp.array(_MEAN).reshape(1, 1, 1, 3)
     return (centred / jnp.array(_DEVIATION).reshape(1, 1, 1, 3)).astype(dtype)

@@ -29,9 +29,8 @@ def program(config, mesh):
     )  # fmt: skip
 
     def draw(key, shape):
-        corners, mirrors, branches = (prng.stream(key, name) for name in ("corners", "mirrors", "branches"))
-        corners = jax.random.randint(corners, (*shape, 2), 0, asked.side - asked.crop + 1)
-        return corners, jax.random.bernoulli(mirrors, shape=shape), jax.random.split(branches, shape)
+        squares = image_models.draw_squares(key, shape, asked.side, asked.crop)
+        return squares, jax.random.split(prng.stream(key, "branches"), shape)
 
     def sums(logits, labels):
         right = logits.argmax(axis=-1) == labels
@@ -40,15 +39,15 @@ def program(config, mesh):
 
     def objective(weights, statistics, examples, draws, _):
         images, labels = examples
-        corners, mirrors, branches = draws
-        x = image_models.scaled(image_models.cut(images, corners, mirrors, asked.crop), algo.compute_dtype)
+        squares, branches = draws
+        x = image_models.squares(images, *squares, asked.crop, algo.compute_dtype)
         logits, statistics = model.apply(weights, statistics, x, branches)
         total = jax.tree.map(jnp.sum, sums(logits, labels))
         return total | {"weight": jnp.float32(len(labels))}, statistics
 
     def predict(weights, statistics, examples):
         images, labels = examples
-        x = image_models.scaled(image_models.middle(images, asked.crop), algo.compute_dtype)
+        x = image_models.middles(images, asked.crop, algo.compute_dtype)
         return sums(model.apply(weights, statistics, x, None)[0], labels)
 
     def judge(outputs, _):

@@ -17,26 +17,22 @@ from experiments.lib import app
 
 
 def program(config, mesh):
-    import jax
     import jax.numpy as jnp
     import optax
 
     from experiments.data import image_files, patch_images
     from experiments.lib import striped
     from experiments.pooling import image_models, pretrained, retrieval_model, retrieval_scores
-    from research.core import prng
 
     asked, algo, run = config.problem, config.algo, config.run
     network = retrieval_model.build(algo, classes=asked.classes, axis_name=striped.axis_name(mesh))
 
     def draw(key, shape):
-        corners, mirrors = (prng.stream(key, name) for name in ("corners", "mirrors"))
-        corners = jax.random.randint(corners, (*shape, 2), 0, asked.side - asked.crop + 1)
-        return corners, jax.random.bernoulli(mirrors, shape=shape)
+        return image_models.draw_squares(key, shape, asked.side, asked.crop)
 
     def objective(weights, statistics, examples, draws, _):
         images, labels = examples
-        x = image_models.scaled(image_models.cut(images, *draws, asked.crop), algo.compute_dtype)
+        x = image_models.squares(images, *draws, asked.crop, algo.compute_dtype)
         embeddings, statistics = network.embed(weights, statistics, x, True)
         logits = retrieval_model.proxy_logits(embeddings, weights["proxies"], algo.temperature)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
@@ -44,7 +40,7 @@ def program(config, mesh):
         return {"loss": losses.sum(), "correct": right, "weight": jnp.float32(len(labels))}, statistics
 
     def predict(weights, statistics, examples):
-        x = image_models.scaled(image_models.middle(examples.images, asked.crop), algo.compute_dtype)
+        x = image_models.middles(examples.images, asked.crop, algo.compute_dtype)
         return network.embed(weights, statistics, x, False)[0]
 
     def judge(embeddings, examples):

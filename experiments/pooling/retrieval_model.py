@@ -13,6 +13,7 @@ from research.core import prng
 from research.core import validate as checks
 from research.pooling import gsp
 from research.pooling.sets import set_pool
+from research.pooling.tokens import normalized
 
 __all__ = ["POOLS", "Network", "build", "proxy_logits"]
 
@@ -67,7 +68,7 @@ def build(algo, *, classes: int, axis_name: str | None = None) -> Network:
     def embed(weights, statistics, x, train):
         features, statistics = model.apply(weights["backbone"], statistics, x, () if train else None)
         features = features.reshape(len(features), -1, features.shape[-1]).astype(jnp.float32)
-        return _unit(sum(pooled(weights, name, features) for name in pools)), statistics
+        return normalized(sum(pooled(weights, name, features) for name in pools)), statistics
 
     return Network(init, embed)
 
@@ -78,8 +79,4 @@ def proxy_logits(embeddings: jax.Array, proxies: jax.Array, temperature: float) 
     Softmax and cross entropy make of it the loss of `teh:20`, whose temperature is 1 / 9; a picture's loss depends on
     itself and the proxies, and on no other picture of the batch.
     """
-    return 2 / temperature * embeddings @ _unit(proxies).T  # |x - p|^2 = 2 - 2 x.p
-
-
-def _unit(x: jax.Array) -> jax.Array:
-    return x / jnp.sqrt((x**2).sum(axis=-1, keepdims=True) + 1e-12)
+    return 2 / temperature * embeddings @ normalized(proxies).T  # |x - p|^2 = 2 - 2 x.p

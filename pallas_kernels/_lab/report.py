@@ -107,6 +107,12 @@ class Report(NamedTuple):
         return self.why_not is None
 
     @property
+    def simulated(self) -> float | None:
+        """Cycles by the simulation of the schedule; None where something was not simulated, as 0 cycles show."""
+        whole = self.fits and self.method.startswith("simulated") and all(kernel.cycles for kernel in self.kernels)
+        return self.cycles or None if whole else None
+
+    @property
     def estimate(self) -> float | None:
         """Seconds by the cycle count alone."""
         return None if self.cycles is None else self.cycles / self.clock

@@ -53,11 +53,7 @@ def _cycles(shape, chip, options, impl):
     if options.gradient:
         asked, args = cases.gradient, (*args, jax.ShapeDtypeStruct((collections, channels), jnp.float32))
     with jax.default_matmul_precision(options.precision):
-        report = cost(lambda *args: asked(*args, impl=impl), args, chip)
-    simulated = (
-        report.fits and report.method.startswith("simulated") and all(kernel.cycles for kernel in report.kernels)
-    )
-    return report.cycles if simulated else None
+        return cost(lambda *args: asked(*args, impl=impl), args, chip).simulated
 
 
 def _cells(pair):
